@@ -25,7 +25,7 @@ inline std::string errno_text(int code) {
 
 /// Text that came from a file, fit for an error message: in quotes, cut after `limit` bytes, and with everything but
 /// printable ASCII written as \xNN, so that a hostile file cannot write to the terminal.
-inline std::string quoted(std::string_view text, std::size_t limit = 60) {
+inline std::string in_quotes(std::string_view text, std::size_t limit = 60) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string result = "'";
     for (const char character : text.substr(0, limit)) {

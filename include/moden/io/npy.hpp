@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +17,7 @@
 #include <moden/io/convert.hpp>
 #include <moden/io/element_stream.hpp>
 #include <moden/io/element_type.hpp>
+#include <moden/io/make_tensor.hpp>
 #include <moden/io/mapped_file.hpp>
 #include <moden/io/npy_header.hpp>
 
@@ -27,28 +27,6 @@ namespace moden::io {
 struct npy_options {
     array_order order = array_order::c;
 };
-
-namespace detail {
-
-/// A tensor with uninitialised elements.
-template <class Tensor>
-Tensor make_tensor(std::span<const std::size_t> shape, const std::string& context) {
-    try {
-        typename Tensor::shape_type extents_of_tensor = xtl::make_sequence<typename Tensor::shape_type>(shape.size(), 0);
-        std::copy(shape.begin(), shape.end(), extents_of_tensor.begin());
-        return Tensor(extents_of_tensor);
-    } catch (const std::bad_alloc&) {
-        throw io_error(message(context, ": not enough memory for a tensor of ", shape));
-    }
-}
-
-/// Refuses a file whose order is not the N that the caller asked for.
-inline void require_order(std::span<const std::size_t> shape, std::size_t order, const std::string& context) {
-    require<io_error>(shape.size() == order, context, " holds a tensor of order ", shape.size(), " (shape ", shape,
-                      "), expected order ", order);
-}
-
-}  // namespace detail
 
 /// An NPY file, mapped into memory: its header is read at once, its elements when they are asked for.
 ///

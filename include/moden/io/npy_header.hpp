@@ -55,7 +55,7 @@ inline npy_prefix parse_npy_prefix(std::span<const std::byte> bytes, const std::
     const std::string_view start(reinterpret_cast<const char*>(bytes.data()), npy_prefix_bytes);
     require<io_error>(!start.starts_with("PK"), context, " is a ZIP archive, expected a single NPY array; see load_npz");
     require<io_error>(start.starts_with("\x93NUMPY"), context, " is not an NPY file: it starts with ",
-                      quoted(start.substr(0, 6)), ", expected '\\x93NUMPY'");
+                      in_quotes(start.substr(0, 6)), ", expected '\\x93NUMPY'");
     const auto byte = [&](std::size_t index) { return std::to_integer<std::size_t>(bytes[index]); };
     npy_prefix prefix;
     prefix.version = static_cast<unsigned>(byte(6));
@@ -96,7 +96,7 @@ inline element_type parse_npy_dtype(std::string_view descr, const std::string& c
     } else if (descr.starts_with(">")) {
         reason = "which is big-endian (NumPy converts with array.astype(array.dtype.newbyteorder('<')))";
     }
-    throw io_error(message(context, " has dtype ", quoted(descr), ", ", reason,
+    throw io_error(message(context, " has dtype ", in_quotes(descr), ", ", reason,
                            "; expected one of |b1 |i1 |u1 <i2 <u2 <i4 <u4 <i8 <u8 <f2 <f4 <f8"));
 }
 
@@ -125,7 +125,7 @@ public:
                 once(has_shape, key);
                 header.shape = shape();
             } else {
-                refuse(message("unknown key ", quoted(key)));
+                refuse(message("unknown key ", in_quotes(key)));
             }
             if (!accept(',')) {
                 expect('}');
@@ -196,7 +196,7 @@ private:
     element_type dtype() {
         skip_space();
         if (position_ < text_.size() && (text_[position_] == '[' || text_[position_] == '(')) {
-            throw io_error(message(context_, " has the structured dtype ", quoted(text_.substr(position_)),
+            throw io_error(message(context_, " has the structured dtype ", in_quotes(text_.substr(position_)),
                                    ", which is not read; expected bool, integer or floating-point numbers"));
         }
         return parse_npy_dtype(string_literal("a dtype"), context_);
