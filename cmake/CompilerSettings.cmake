@@ -1,6 +1,12 @@
 # How moden's own programs and tests are compiled. Nothing here reaches a project that uses the library: the options
 # are set for this directory and those below, never on the library's targets.
 
+if((CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 12)
+   OR (CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 16))
+  message(WARNING "moden is made for g++ 12, clang 16 and newer; "
+    "this is ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+endif()
+
 if(PROJECT_IS_TOP_LEVEL)
   # Release is -O3 -DNDEBUG; moden's checks do not depend on NDEBUG.
   if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

@@ -1,4 +1,5 @@
 # Compiles SOURCE with COMMAND twice: with MODEN_CONTROL it must succeed, without it must fail as the source says.
+cmake_minimum_required(VERSION 3.25)
 file(STRINGS ${SOURCE} expectation REGEX "expected-error:")
 if(NOT expectation MATCHES "expected-error: (.+)$")
   message(FATAL_ERROR "${SOURCE} has no line `// expected-error: REGEX`")

@@ -1,4 +1,5 @@
 # Lists every file that HEADER pulls in and refuses those that moden.hpp promises to do without.
+cmake_minimum_required(VERSION 3.25)
 set(flags "")
 foreach(folder IN LISTS INCLUDES)
   list(APPEND flags -I${folder})

@@ -1,4 +1,5 @@
 # Checks every header's text: guarded, small, without expensive standard headers, and including only what its layer may.
+cmake_minimum_required(VERSION 3.25)
 set(maximum_lines 400)
 set(foundation core policy linalg)
 set(middle multilinear maps optimize clustering)
