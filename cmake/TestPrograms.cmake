@@ -1,0 +1,36 @@
+# How a test program is built and registered; used by tests/ and by the tests beside the examples.
+find_package(doctest REQUIRED)
+
+# doctest's main, compiled once for all test programs.
+add_library(moden_test_main OBJECT ${PROJECT_SOURCE_DIR}/tests/support/main.cpp)
+target_link_libraries(moden_test_main PUBLIC doctest::doctest)
+target_compile_features(moden_test_main PUBLIC cxx_std_20)
+
+# Threads of a test that wait sleep instead of spinning, since several tests share the machine's cores.
+set(MODEN_TEST_ENVIRONMENT OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive)
+
+# The tests of a build with sanitizers carry a prefix, so that one summary can list both builds' tests.
+# libarcher tells the thread sanitizer what OpenMP synchronises; OpenBLAS is not instrumented and thus left out.
+set(MODEN_TEST_PREFIX "")
+if(MODEN_SANITIZE)
+  set(MODEN_TEST_PREFIX "sanitized.")
+  list(APPEND MODEN_TEST_ENVIRONMENT UBSAN_OPTIONS=print_stacktrace=1
+    TSAN_OPTIONS=ignore_noninstrumented_modules=1 OMP_TOOL_LIBRARIES=libarcher.so)
+endif()
+
+# moden_register_test(NAME TARGET [LABELS ...]): one ctest entry per program. Exit code 77 means skipped.
+function(moden_register_test name target)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "LABELS")
+  add_test(NAME ${MODEN_TEST_PREFIX}${name} COMMAND ${target})
+  set_tests_properties(${MODEN_TEST_PREFIX}${name} PROPERTIES
+    TIMEOUT 600 LABELS "${arg_LABELS}" SKIP_RETURN_CODE 77 ENVIRONMENT "${MODEN_TEST_ENVIRONMENT}")
+endfunction()
+
+# moden_add_test(NAME SOURCE [LIBRARIES ...] [LABELS ...]): a doctest program of one source file, with doctest's main.
+function(moden_add_test name source)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "LIBRARIES;LABELS")
+  string(REPLACE "." "_" target test_${name})
+  add_executable(${target} ${source})
+  target_link_libraries(${target} PRIVATE moden_test_main moden::moden ${arg_LIBRARIES})
+  moden_register_test(${name} ${target} LABELS ${arg_LABELS})
+endfunction()
