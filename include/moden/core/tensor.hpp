@@ -3,10 +3,11 @@
 // Host tensors. The only header that includes xtensor, so that a different release or layout of it is met in one place.
 
 #include <cstddef>
-#include <vector>
 
 #include <xtensor/xarray.hpp>
 #include <xtensor/xtensor.hpp>
+
+#include <moden/core/extents.hpp>
 
 namespace moden {
 
@@ -17,8 +18,5 @@ using tensor = xt::xtensor<T, N, xt::layout_type::row_major>;
 /// Host tensor whose order is known at run time only: row-major, contiguous, owning.
 template <class T>
 using dynamic_tensor = xt::xarray<T, xt::layout_type::row_major>;
-
-/// Extents of a tensor, slowest mode first.
-using extents = std::vector<std::size_t>;
 
 }  // namespace moden

@@ -19,7 +19,8 @@
 
 #include <moden/core/tensor.hpp>
 #include <moden/io/npy.hpp>
-#include <moden/io/zip_reader.hpp>
+#include <moden/io/zip_directory.hpp>
+#include <moden/io/zip_entry_reader.hpp>
 #include <moden/io/zip_writer.hpp>
 
 namespace moden::io {

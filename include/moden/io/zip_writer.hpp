@@ -17,7 +17,7 @@
 
 #include <moden/io/atomic_file.hpp>
 #include <moden/io/message.hpp>
-#include <moden/io/zip_reader.hpp>
+#include <moden/io/zip_directory.hpp>
 
 namespace moden::io::detail {
 

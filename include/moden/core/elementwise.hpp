@@ -1,0 +1,126 @@
+#pragma once
+
+// Loop bodies and reductions that several modules share, written once for host and device.
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <string>
+
+#include <moden/core/error.hpp>
+#include <moden/core/macros.hpp>
+#include <moden/core/view.hpp>
+
+namespace moden::detail {
+
+struct plus {
+    template <class T>
+    MODEN_HOST_DEVICE T operator()(T a, T b) const {
+        return a + b;
+    }
+};
+
+struct maximum {
+    template <class T>
+    MODEN_HOST_DEVICE T operator()(T a, T b) const {
+        return a < b ? b : a;
+    }
+};
+
+template <class T>
+struct fill_with {
+    T* target;
+    T value;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { target[i] = value; }
+};
+
+template <class T>
+struct square_of {
+    const T* data;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const {
+        const double x = static_cast<double>(data[i]);
+        return x * x;
+    }
+};
+
+template <class T>
+struct product_of {
+    const T* left;
+    const T* right;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const {
+        return static_cast<double>(left[i]) * static_cast<double>(right[i]);
+    }
+};
+
+template <class T>
+struct squared_difference_of {
+    const T* left;
+    const T* right;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const {
+        const double x = static_cast<double>(left[i]) - static_cast<double>(right[i]);
+        return x * x;
+    }
+};
+
+template <class T>
+struct magnitude_of {
+    const T* data;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const {
+        const double x = static_cast<double>(data[i]);
+        return x < 0 ? -x : x;
+    }
+};
+
+template <class T>
+struct scaled_square_of {
+    const T* data;
+    double scale;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const {
+        const double x = static_cast<double>(data[i]) * scale;
+        return x * x;
+    }
+};
+
+/// 1 where an element is NaN or infinite (x - x is then not 0).
+template <class T>
+struct is_not_finite {
+    const T* data;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const { return data[i] - data[i] == T(0) ? 0.0 : 1.0; }
+};
+
+/// Sum of squares in double precision.
+template <class Policy, class T>
+double sum_of_squares(const Policy& policy, const T* data, std::size_t count) {
+    return policy.reduce(count, 0.0, square_of<T>{data}, plus{});
+}
+
+/// Euclidean norm without overflow or harmful underflow.
+template <class Policy, class T>
+double euclidean_norm(const Policy& policy, const T* data, std::size_t count) {
+    const double sum = sum_of_squares(policy, data, count);
+    constexpr double smallest_safe = 1e-280;
+    if (sum == sum && sum < std::numeric_limits<double>::infinity() && (sum > smallest_safe || count == 0)) {
+        return std::sqrt(sum);
+    }
+    const double largest = policy.reduce(count, 0.0, magnitude_of<T>{data}, maximum{});
+    if (largest == 0.0 || !(largest < std::numeric_limits<double>::infinity())) {
+        return sum == sum ? largest : sum;  // NaN stays NaN
+    }
+    // A power of two, so that scaling rounds nothing.
+    const double scale = std::exp2(-std::floor(std::log2(largest)));
+    return std::sqrt(policy.reduce(count, 0.0, scaled_square_of<T>{data, scale}, plus{})) / scale;
+}
+
+/// Refuses NaN and infinity. Reads the data once and returns the sum of squares, which its callers need anyway.
+template <class Policy, class T>
+double require_finite(const Policy& policy, const T* data, std::size_t count, const char* function, const char* name) {
+    const double sum = sum_of_squares(policy, data, count);
+    if (!(sum < std::numeric_limits<double>::infinity())) {  // overflow of the sum alone is not an error
+        const double bad = policy.reduce(count, 0.0, is_not_finite<T>{data}, plus{});
+        require<argument_error>(bad == 0.0, function, ": ", name, " holds ", static_cast<std::size_t>(bad),
+                                " values that are NaN or infinite (expected finite values)");
+    }
+    return sum;
+}
+
+}  // namespace moden::detail

@@ -1,0 +1,14 @@
+#pragma once
+
+// Everything that runs on the CPU. Includes neither CUDA nor xtensor-blas nor JSON; moden/io.hpp is included beside it,
+// moden/cuda.hpp adds the CUDA policy.
+
+#include <moden/core/error.hpp>
+#include <moden/core/random.hpp>
+#include <moden/core/tensor.hpp>
+#include <moden/multilinear/hosvd.hpp>
+#include <moden/multilinear/mode_product.hpp>
+#include <moden/multilinear/products.hpp>
+#include <moden/multilinear/tucker.hpp>
+#include <moden/multilinear/unfold.hpp>
+#include <moden/policy/cpu.hpp>
