@@ -1,0 +1,517 @@
+#include "../render.hpp"
+
+#include "../appearance.hpp"
+#include "../rasterizer.hpp"
+
+#include <moden/core/error.hpp>
+
+#include <cmath>
+
+namespace faces {
+namespace {
+
+/// What shading needs at a vertex, together so that one triangle touches few cache lines.
+struct shaded_vertex {
+    vec3 normal;      ///< camera frame
+    vec3 color;       ///< skin only
+    float u, v;       ///< paint coordinates: material x, y; direction for eyeballs
+    float loss;       ///< shading taken away by the rest of the head
+    float dim;        ///< creases drawn by actions, 1 where there are none
+};
+
+float random_unit(std::uint64_t seed, std::uint64_t index) {
+    std::uint64_t z = seed * 0x9E3779B97F4A7C15ULL + (index + 1) * 0xD1B54A32D192ED03ULL;
+    z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27U)) * 0x94D049BB133111EBULL;
+    return static_cast<float>((z ^ (z >> 31U)) >> 40U) * 0x1.0p-24F;
+}
+
+/// Colour behind the head at picture coordinates in [0, 1].
+class backdrop {
+public:
+    explicit backdrop(const background& b) : b_(b), direction_{std::cos(b.angle), std::sin(b.angle), 0.0F} {
+        for (std::size_t i = 0; i < blobs_.size(); ++i) {
+            const auto r = [&](std::uint64_t k) { return random_unit(b.seed, 4 * i + k); };
+            blobs_[i] = {1.4F * r(0) - 0.2F, 1.4F * r(1) - 0.2F, 0.08F + 0.25F * r(2), r(3)};
+        }
+    }
+    vec3 at(float x, float y) const {
+        switch (b_.style) {
+            case background_style::plain: return b_.first;
+            case background_style::gradient: {
+                const float t = 0.5F + direction_.x * (x - 0.5F) - direction_.y * (y - 0.5F);
+                return mix(b_.first, b_.second, smoothstep(-0.1F, 1.1F, t));
+            }
+            case background_style::blobs: {
+                float t = 0.0F;
+                for (const blob& spot : blobs_) {
+                    const float dx = x - spot.x, dy = y - spot.y;
+                    t += (spot.tone - 0.35F) * std::exp(-(dx * dx + dy * dy) / (spot.size * spot.size));
+                }
+                return mix(b_.first, b_.second, std::clamp(0.5F + 0.8F * t, 0.0F, 1.0F));
+            }
+        }
+        return b_.first;
+    }
+
+private:
+    struct blob {
+        float x, y, size, tone;
+    };
+    background b_;
+    vec3 direction_;
+    std::array<blob, 12> blobs_{};
+};
+
+/// sRGB encoding through a table: pictures need it a few hundred thousand times.
+class encoder {
+public:
+    encoder() {
+        for (std::size_t i = 0; i < table_.size(); ++i) {
+            table_[i] = encode(static_cast<float>(i) / scale);
+        }
+    }
+    float operator()(float linear) const {
+        const float x = std::clamp(linear, 0.0F, 2.0F) * scale;
+        const auto i = std::min(static_cast<std::size_t>(x), table_.size() - 2);
+        return mix(table_[i], table_[i + 1], x - static_cast<float>(i));
+    }
+
+private:
+    static constexpr float scale = 4096.0F;
+    std::array<float, 8194> table_{};
+};
+
+bool is_finite(const face_parameters& p) {
+    bool finite = true;
+    const auto check = [&](float value) { finite = finite && std::isfinite(value); };
+    for (const float value : identity_values(p.person)) {
+        check(value);
+    }
+    for (const float value : p.expression.weights()) {
+        check(value);
+    }
+    for (const float value : p.light.coefficients) {
+        check(value);
+    }
+    for (const vec3& c : {p.light.color, p.background.first, p.background.second, vec3{p.pose.yaw, p.pose.pitch, p.pose.roll},
+                          vec3{p.camera.view, p.camera.center_x, p.camera.center_y}, vec3{p.expression.gaze_right, p.expression.gaze_up, p.background.angle}}) {
+        check(c.x);
+        check(c.y);
+        check(c.z);
+    }
+    return finite;
+}
+
+}  // namespace
+
+struct renderer::workspace {
+    std::vector<vec3> positions, normals;
+    std::vector<shaded_vertex> vertices;
+    std::vector<screen_vertex> screen;
+    std::vector<float> creases;
+    z_buffer buffer;
+    std::vector<vec3> radiance;                ///< one per sample
+    std::vector<std::uint8_t> sample_region;
+    std::vector<vec3> sample_normal, sample_albedo;
+    std::vector<float> sample_shading;
+    std::vector<vec3> filtered;
+};
+
+renderer::renderer() : workspace_(std::make_unique<workspace>()) {}
+renderer::~renderer() = default;
+renderer::renderer(renderer&&) noexcept = default;
+renderer& renderer::operator=(renderer&&) noexcept = default;
+
+rendering renderer::render(const face_parameters& parameters, const render_options& options) {
+    using moden::detail::require;
+    require<moden::argument_error>(options.size >= 8 && options.size <= 4096, "faces::render: size ", options.size, ", expected 8 to 4096");
+    require<moden::argument_error>(options.samples >= 1 && options.samples <= 8, "faces::render: samples ", options.samples, ", expected 1 to 8");
+    require<moden::argument_error>(parameters.camera.view > 0.0F, "faces::render: camera view ", parameters.camera.view, ", expected more than 0");
+    require<moden::argument_error>(is_finite(parameters), "faces::render: a parameter is not finite");
+
+    workspace& w = *workspace_;
+    const head_model& model = head_model::get();
+    const head_model::style& style = model.hair(parameters.person.look.hair);
+    const std::array<float, action_count> actions = parameters.expression.weights();
+    const std::size_t head_size = model.head().rest().size();
+    const std::size_t hair_size = style.shell ? style.shell->rest().size() : 0;
+    const std::size_t total = head_size + hair_size;
+    const mat3 rotation = parameters.pose.rotation();
+
+    // Geometry.
+    w.positions.resize(total);
+    w.normals.resize(total);
+    w.vertices.resize(total);
+    w.screen.resize(total);
+    const std::span<vec3> positions(w.positions);
+    model.head().evaluate(parameters.person.shape, actions, positions.first(head_size));
+    vertex_normals(positions.first(head_size), model.head().triangles(), std::span(w.normals).first(head_size));
+    if (style.shell) {
+        style.shell->evaluate(parameters.person.shape, actions, positions.subspan(head_size));
+        vertex_normals(positions.subspan(head_size), style.shell->triangles(), std::span(w.normals).subspan(head_size));
+    }
+    w.creases.assign(head_size, 1.0F);
+    for (std::size_t a = 0; a < action_count; ++a) {
+        const std::vector<float>& crease = model.crease(static_cast<action>(a));
+        if (crease.empty() || actions[a] <= 0.0F) {
+            continue;
+        }
+        const float depth = actions[a] * (0.75F + 0.5F * parameters.person.look.age);
+        for (std::size_t v = 0; v < head_size; ++v) {
+            w.creases[v] *= 1.0F - std::min(0.75F, depth * crease[v]);
+        }
+    }
+
+    const painter paint(parameters.person.look);
+    const auto size = static_cast<float>(options.size);
+    const auto samples = static_cast<float>(options.samples);
+    const float scale = size / parameters.camera.view;
+    const float offset_x = 0.5F * size - scale * parameters.camera.center_x;
+    const float offset_y = 0.5F * size + scale * parameters.camera.center_y;
+    const std::array<float, 9> head_light = rotated(parameters.light.coefficients, transposed(rotation));
+    const bool shadows = options.self_shadow == self_shadow::on;
+    for (std::size_t v = 0; v < total; ++v) {
+        const vec3 p = rotation * positions[v];
+        w.screen[v] = {samples * (offset_x + scale * p.x), samples * (offset_y - scale * p.y), p.z};
+        shaded_vertex& s = w.vertices[v];
+        s.normal = rotation * w.normals[v];
+        const bool is_hair = v >= head_size;
+        s.loss = 0.0F;
+        if (shadows) {
+            const occlusion& loss = is_hair ? style.hair_loss[v - head_size] : style.head_loss[v];
+            for (std::size_t k = 0; k < 9; ++k) {
+                s.loss += head_light[k] * loss[k];
+            }
+        }
+        if (is_hair) {
+            const strand_coordinates& strand = style.hair.strands[v - head_size];
+            s.u = strand.across;
+            s.v = strand.along;
+            s.color = rotation * strand.direction;
+            s.dim = 1.0F;
+            continue;
+        }
+        const rest_vertex& rest = model.head().rest()[v];
+        s.dim = w.creases[v];
+        // Paint lies on the face; the back of the head gets coordinates far from it.
+        s.u = rest.material.x + (rest.material.z < -0.5F ? (rest.material.x < 0.0F ? -30.0F : 30.0F) : 0.0F);
+        s.v = rest.material.y;
+        if (rest.kind == part::skin || rest.kind == part::ear) {
+            s.color = paint.skin_vertex(rest);
+        } else if (rest.kind == part::eyeball) {
+            const vec3 d = rest.position - eye_center(rest.position.x < 0.0F ? -1.0F : 1.0F);
+            s.color = d;
+            s.u = d.x;
+            s.v = d.y;
+        } else if (rest.kind == part::lip_inside) {
+            s.color = {(9.8F - rest.position.z) / 1.2F, 0.0F, 0.0F};
+        }
+    }
+
+    // Visibility.
+    const std::size_t width = options.size * options.samples;
+    w.buffer.clear(width, width);
+    const std::span<const triangle> head_triangles(model.head().triangles());
+    for (std::size_t t = 0; t < head_triangles.size(); ++t) {
+        const triangle& c = head_triangles[t];
+        const screen_vertex &p = w.screen[c[0]], &q = w.screen[c[1]], &r = w.screen[c[2]];
+        // Skin, eyes and ears are closed surfaces: their back sides are never seen.
+        const part kind = model.head().rest()[c[0]].kind;
+        const bool closed = kind == part::skin || kind == part::eyeball || kind == part::ear;
+        if (closed && (q.x - p.x) * (r.y - p.y) - (r.x - p.x) * (q.y - p.y) >= 0.0F) {
+            continue;
+        }
+        w.buffer.draw(p, q, r, static_cast<std::uint32_t>(t), [](float, float) { return true; });
+    }
+    const auto first_hair = static_cast<std::uint32_t>(head_triangles.size());
+    if (style.shell) {
+        const std::span<const triangle> hair_triangles(style.shell->triangles());
+        for (std::size_t t = 0; t < hair_triangles.size(); ++t) {
+            const triangle& c = hair_triangles[t];
+            const strand_coordinates &a = style.hair.strands[c[0]], &b = style.hair.strands[c[1]], &d = style.hair.strands[c[2]];
+            const auto offset = static_cast<std::uint32_t>(head_size);
+            const float least = std::min({a.inside, b.inside, d.inside});
+            const auto id = first_hair + static_cast<std::uint32_t>(t);
+            const screen_vertex &p = w.screen[c[0] + offset], &q = w.screen[c[1] + offset], &r = w.screen[c[2] + offset];
+            if (least > style.hair.fringe) {
+                w.buffer.draw(p, q, r, id, [](float, float) { return true; });
+            } else {
+                w.buffer.draw(p, q, r, id, [&](float w1, float w2) {
+                    const float w0 = 1.0F - w1 - w2;
+                    return hair_covers(w0 * a.across + w1 * b.across + w2 * d.across, w0 * a.along + w1 * b.along + w2 * d.along,
+                                       w0 * a.inside + w1 * b.inside + w2 * d.inside, style.hair.fringe);
+                });
+            }
+        }
+    }
+
+    // Shading.
+    const bool maps = options.truth == truth::all;
+    const std::size_t count = width * width;
+    w.radiance.resize(count);
+    if (maps) {
+        w.sample_region.assign(count, static_cast<std::uint8_t>(region::background));
+        w.sample_normal.assign(count, vec3{});
+        w.sample_albedo.assign(count, vec3{});
+        w.sample_shading.assign(count, 0.0F);
+    }
+    const backdrop behind(parameters.background);
+    const irradiance shading_of(parameters.light.coefficients);
+    const std::array<float, 9>& lc = parameters.light.coefficients;
+    const vec3 lamp_vector{lc[3], lc[1], lc[2]};
+    const float lamp_strength = std::min(1.5F, length(lamp_vector) / 1.5F);
+    const vec3 lamp_direction = normalized(lamp_vector + vec3{0.0F, 1e-4F, 1e-3F});
+    const vec3 half_vector = normalized(lamp_direction + vec3{0, 0, 1});
+    // Eyes: where the iris looks, how far the upper lids reach down.
+    const vec3 gaze = normalized({std::sin(parameters.expression.gaze_right), std::sin(parameters.expression.gaze_up), 1.0F});
+    const float iris_distance = anatomy::eyeball_radius;
+    const auto& marks = model.landmarks();
+    std::array<float, 2> lid_height{};
+    for (std::size_t e = 0; e < 2; ++e) {
+        const std::size_t first = e == 0 ? 37 : 43;
+        lid_height[e] = 0.5F * (positions[marks[first]].y + positions[marks[first + 1]].y);
+        const float center = 0.25F * (positions[marks[first - 1]].y + positions[marks[first + 2]].y) + 0.0F;
+        lid_height[e] -= 2.0F * center - anatomy::eye_y;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint32_t id = w.buffer.triangle_at(i);
+        const std::size_t row = i / width;
+        const float sx = static_cast<float>(i - row * width) + 0.5F, sy = static_cast<float>(row) + 0.5F;
+        if (id == z_buffer::none) {
+            w.radiance[i] = behind.at(sx / static_cast<float>(width), sy / static_cast<float>(width));
+            continue;
+        }
+        const bool is_hair = id >= first_hair;
+        triangle c = is_hair ? style.shell->triangles()[id - first_hair] : head_triangles[id];
+        if (is_hair) {
+            for (std::uint32_t& corner : c) {
+                corner += static_cast<std::uint32_t>(head_size);
+            }
+        }
+        const screen_vertex &a = w.screen[c[0]], &b = w.screen[c[1]], &d = w.screen[c[2]];
+        const float inverse = 1.0F / ((b.x - a.x) * (d.y - a.y) - (d.x - a.x) * (b.y - a.y));
+        const float w1 = ((sx - a.x) * (d.y - a.y) - (d.x - a.x) * (sy - a.y)) * inverse;
+        const float w2 = ((b.x - a.x) * (sy - a.y) - (sx - a.x) * (b.y - a.y)) * inverse;
+        const float w0 = 1.0F - w1 - w2;
+        const shaded_vertex &va = w.vertices[c[0]], &vb = w.vertices[c[1]], &vd = w.vertices[c[2]];
+        vec3 normal = normalized(w0 * va.normal + w1 * vb.normal + w2 * vd.normal);
+        if (normal.z < 0.0F) {
+            // Two-sided sheets face the camera; at silhouettes an interpolated normal may point slightly away.
+            normal = normal.z < -0.3F ? -1.0F * normal : normalized({normal.x, normal.y, 0.01F});
+        }
+        const vec3 color = w0 * va.color + w1 * vb.color + w2 * vd.color;
+        const float u = w0 * va.u + w1 * vb.u + w2 * vd.u;
+        const float v = w0 * va.v + w1 * vb.v + w2 * vd.v;
+        const float loss = w0 * va.loss + w1 * vb.loss + w2 * vd.loss;
+        const float dim = w0 * va.dim + w1 * vb.dim + w2 * vd.dim;
+        float shade = std::max(shading_of.shading(normal) + loss, 0.015F) * dim;
+        float sparkle = 0.0F;
+        painter::surface s{};
+        if (is_hair) {
+            s = paint.hair(u, v, style.hair.curl);
+            // A sheen across the strands (Kajiya & Kay 1989).
+            const vec3 tangent = normalized(color);
+            const float along = dot(tangent, half_vector);
+            const float across = std::sqrt(std::max(0.0F, 1.0F - along * along));
+            const float sheen = across * across;
+            const float sheen4 = sheen * sheen * sheen * sheen;
+            sparkle = 0.05F * s.gloss * sheen4 * sheen4 * std::max(0.0F, shade) * lamp_strength;
+        } else {
+            const rest_vertex& rest = model.head().rest()[c[0]];
+            switch (rest.kind) {
+                case part::skin: s = paint.skin(color, u, v); break;
+                case part::ear: s = paint.ear(color); break;
+                case part::lid_rim: s = paint.lid_rim(rest.eye_side == side::upper); break;
+                case part::lip_inside: s = paint.lip_inside(std::clamp(color.x, 0.0F, 1.0F)); break;
+                case part::upper_teeth:
+                case part::lower_teeth: s = paint.teeth(u, v); break;
+                case part::tongue: s = paint.tongue(); break;
+                case part::cavity: s = paint.cavity(); break;
+                case part::eyeball: {
+                    const vec3 on_iris{color.x - iris_distance * gaze.x, color.y - iris_distance * gaze.y, 0.0F};
+                    s = paint.eye(on_iris.x, on_iris.y);
+                    const float reach = lid_height[rest.position.x < 0.0F ? 0 : 1] * (1.0F - 0.32F * color.x * color.x);
+                    if (shadows) {
+                        shade *= mix(0.35F, 1.0F, smoothstep(-0.05F, 0.5F, reach - color.y));
+                    }
+                    // The lamp mirrored in the cornea.
+                    const vec3 in_camera = rotation * color - iris_distance * (rotation * gaze);
+                    const float dx = in_camera.x - 0.62F * half_vector.x, dy = in_camera.y - 0.62F * half_vector.y;
+                    sparkle = 0.9F * lamp_strength * bump(dx, dy, 0.16F, 0.16F);
+                    break;
+                }
+                case part::hair: break;
+            }
+            if (s.gloss > 0.0F && rest.kind != part::eyeball) {
+                const float h = std::max(0.0F, dot(normal, half_vector));
+                const float h2 = h * h, h4 = h2 * h2, h8 = h4 * h4;
+                sparkle = 0.035F * s.gloss * lamp_strength * h8 * h8 * std::clamp(shade, 0.0F, 1.0F);
+            }
+        }
+        vec3 radiance = shade * (s.albedo * parameters.light.color);
+        if (options.gloss == gloss::on) {
+            radiance += sparkle * parameters.light.color;
+        }
+        w.radiance[i] = radiance;
+        if (maps) {
+            w.sample_region[i] = static_cast<std::uint8_t>(s.region);
+            w.sample_normal[i] = normal;
+            w.sample_albedo[i] = s.albedo;
+            w.sample_shading[i] = shade;
+        }
+    }
+
+    // Filter: a tent a little wider than a pixel, separable.
+    rendering result;
+    const std::size_t n = options.size;
+    const int reach = static_cast<int>(options.samples);
+    const float radius = 0.8F * samples;
+    std::vector<float> taps;
+    const int low = -static_cast<int>(options.samples) / 2 - 1;
+    const int high = static_cast<int>(options.samples) + reach / 2 + 1;
+    float sum = 0.0F;
+    for (int k = low; k < high; ++k) {
+        const float distance = std::abs(static_cast<float>(k) + 0.5F - 0.5F * samples);
+        taps.push_back(options.samples == 1 ? (k == 0 ? 1.0F : 0.0F) : std::max(0.0F, 1.0F - distance / radius));
+        sum += taps.back();
+    }
+    for (float& tap : taps) {
+        tap /= sum;
+    }
+    const auto limit = [&](int at) { return static_cast<std::size_t>(std::clamp(at, 0, static_cast<int>(width) - 1)); };
+    w.filtered.resize(width * n);
+    for (std::size_t y = 0; y < width; ++y) {
+        for (std::size_t x = 0; x < n; ++x) {
+            vec3 value;
+            for (std::size_t k = 0; k < taps.size(); ++k) {
+                if (taps[k] > 0.0F) {
+                    value += taps[k] * w.radiance[y * width + limit(static_cast<int>(x * options.samples) + low + static_cast<int>(k))];
+                }
+            }
+            w.filtered[y * n + x] = value;
+        }
+    }
+    static const encoder display;
+    result.image.resize({n, n, 3});
+    float* pixel = result.image.data();
+    for (std::size_t y = 0; y < n; ++y) {
+        for (std::size_t x = 0; x < n; ++x, pixel += 3) {
+            vec3 value;
+            for (std::size_t k = 0; k < taps.size(); ++k) {
+                if (taps[k] > 0.0F) {
+                    value += taps[k] * w.filtered[limit(static_cast<int>(y * options.samples) + low + static_cast<int>(k)) * n + x];
+                }
+            }
+            pixel[0] = display(value.x);
+            pixel[1] = display(value.y);
+            pixel[2] = display(value.z);
+        }
+    }
+
+    if (maps) {
+        // A pixel belongs to the region that most of its samples show; its maps are averages over those.
+        result.depth.resize({n, n});
+        result.normals.resize({n, n, 3});
+        result.albedo.resize({n, n, 3});
+        result.shading.resize({n, n});
+        result.labels.resize({n, n});
+        for (std::size_t y = 0; y < n; ++y) {
+            for (std::size_t x = 0; x < n; ++x) {
+                std::array<int, region_names.size()> votes{};
+                const auto each = [&](const auto& visit) {
+                    for (std::size_t i = 0; i < options.samples; ++i) {
+                        for (std::size_t j = 0; j < options.samples; ++j) {
+                            visit((y * options.samples + i) * width + x * options.samples + j);
+                        }
+                    }
+                };
+                each([&](std::size_t at) { ++votes[w.sample_region[at]]; });
+                const auto label = static_cast<std::uint8_t>(std::max_element(votes.begin(), votes.end()) - votes.begin());
+                const auto winners = static_cast<float>(votes[label]);
+                vec3 normal, albedo;
+                float depth = 0.0F, shade = 0.0F;
+                each([&](std::size_t at) {
+                    if (w.sample_region[at] == label && label != 0) {
+                        normal += w.sample_normal[at];
+                        albedo += (1.0F / winners) * w.sample_albedo[at];
+                        depth += w.buffer.depth_at(at) / winners;
+                        shade += w.sample_shading[at] / winners;
+                    }
+                });
+                if (label != 0) {
+                    normal = normalized(normal);
+                }
+                result.labels(y, x) = label;
+                result.depth(y, x) = depth;
+                result.shading(y, x) = shade;
+                for (std::size_t k = 0; k < 3; ++k) {
+                    result.normals(y, x, k) = k == 0 ? normal.x : (k == 1 ? normal.y : normal.z);
+                    result.albedo(y, x, k) = k == 0 ? albedo.x : (k == 1 ? albedo.y : albedo.z);
+                }
+            }
+        }
+    }
+    if (options.truth != truth::none) {
+        result.landmarks_object.resize({landmark_count, 3});
+        result.landmarks_camera.resize({landmark_count, 3});
+        result.landmarks_2d.resize({landmark_count, 2});
+        result.visible.resize({landmark_count});
+        result.projection.resize({2, 4});
+        const std::array<vec3, 2> rows{scale * rotation.row[0], -scale * rotation.row[1]};
+        for (std::size_t i = 0; i < 2; ++i) {
+            result.projection(i, 0) = rows[i].x;
+            result.projection(i, 1) = rows[i].y;
+            result.projection(i, 2) = rows[i].z;
+            result.projection(i, 3) = i == 0 ? offset_x : offset_y;
+        }
+        for (std::size_t l = 0; l < landmark_count; ++l) {
+            const vec3 p = positions[marks[l]];
+            const vec3 q = rotation * p;
+            const std::array<float, 3> object{p.x, p.y, p.z}, turned{q.x, q.y, q.z};
+            for (std::size_t k = 0; k < 3; ++k) {
+                result.landmarks_object(l, k) = object[k];
+                result.landmarks_camera(l, k) = turned[k];
+            }
+            const float x = offset_x + scale * q.x, y = offset_y - scale * q.y;
+            result.landmarks_2d(l, 0) = x;
+            result.landmarks_2d(l, 1) = y;
+            const auto sx = static_cast<int>(std::floor(x * samples)), sy = static_cast<int>(std::floor(y * samples));
+            const bool in_picture = sx >= 0 && sy >= 0 && sx < static_cast<int>(width) && sy < static_cast<int>(width);
+            const float tolerance = 0.4F + 1.5F / (scale * samples);
+            result.visible(l) = in_picture && q.z > w.buffer.depth_at(static_cast<std::size_t>(sy) * width + static_cast<std::size_t>(sx)) - tolerance ? 1 : 0;
+        }
+    }
+    return result;
+}
+
+rendering render(const face_parameters& parameters, const render_options& options) { return renderer().render(parameters, options); }
+
+std::vector<vec3> head_vertices(const identity& person, const expression& expression) {
+    const linear_mesh& head = head_model::get().head();
+    std::vector<vec3> positions(head.rest().size());
+    const std::array<float, action_count> weights = expression.weights();
+    head.evaluate(person.shape, weights, positions);
+    return positions;
+}
+
+std::uint8_t to_byte(float value) { return static_cast<std::uint8_t>(255.0F * std::clamp(value, 0.0F, 1.0F) + 0.5F); }
+
+moden::tensor<std::uint8_t, 3> to_bytes(const moden::tensor<float, 3>& image) {
+    moden::tensor<std::uint8_t, 3> bytes(image.shape());
+    std::transform(image.data(), image.data() + image.size(), bytes.data(), to_byte);
+    return bytes;
+}
+
+float encode(float linear) {
+    constexpr float knee = 0.7F;
+    float x = std::max(linear, 0.0F);
+    if (x > knee) {
+        x = knee + (1.0F - knee) * (1.0F - std::exp(-(x - knee) / (1.0F - knee)));
+    }
+    return x <= 0.0031308F ? 12.92F * x : 1.055F * std::pow(x, 1.0F / 2.4F) - 0.055F;
+}
+
+float srgb_to_linear(float display) { return display <= 0.04045F ? display / 12.92F : std::pow((display + 0.055F) / 1.055F, 2.4F); }
+
+}  // namespace faces
