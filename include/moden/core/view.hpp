@@ -27,10 +27,11 @@ struct matrix_view {
     std::size_t stride = 0;  ///< elements between neighbouring rows (row-major) or columns (column-major)
     storage_order order = storage_order::row_major;
 
-    /// Views of mutable memory are views of constant memory too.
-    operator matrix_view<const T, Space>() const
-        requires(!std::is_const_v<T>)
-    {
+    /// Views of mutable memory are views of constant memory too. A template, because nvcc warns of a plain conversion
+    /// that a view of constant memory would have to its own type, constraint or not.
+    template <class Constant>
+        requires(!std::is_const_v<T> && std::is_same_v<Constant, const T>)
+    operator matrix_view<Constant, Space>() const {
         return {data, rows, columns, stride, order};
     }
 };
@@ -41,9 +42,9 @@ struct vector_view {
     T* data = nullptr;
     std::size_t size = 0;
 
-    operator vector_view<const T, Space>() const
-        requires(!std::is_const_v<T>)
-    {
+    template <class Constant>
+        requires(!std::is_const_v<T> && std::is_same_v<Constant, const T>)
+    operator vector_view<Constant, Space>() const {
         return {data, size};
     }
 };
@@ -57,9 +58,9 @@ struct tensor_view {
     std::size_t order() const { return shape.size(); }
     std::size_t size() const { return element_count(shape); }
 
-    operator tensor_view<const T, Space>() const
-        requires(!std::is_const_v<T>)
-    {
+    template <class Constant>
+        requires(!std::is_const_v<T> && std::is_same_v<Constant, const T>)
+    operator tensor_view<Constant, Space>() const {
         return {data, shape};
     }
 };

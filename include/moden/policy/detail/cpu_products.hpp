@@ -135,9 +135,7 @@ void gemm_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, c
         return;
     }
     // Sizes are checked here, because nothing may throw inside the parallel region.
-    for (const std::size_t size : {a.rows, a.columns, b.columns, a.stride, b.stride, c.stride}) {
-        blas_size(size, "gemm_strided_batched");
-    }
+    blas_size(std::max({a.rows, a.columns, b.columns, a.stride, b.stride, c.stride}), "gemm_strided_batched");
 #pragma omp parallel for schedule(static) if (!parallel_inside && threads > 1)
     for (std::size_t s = 0; s < count; ++s) {
         blas_gemm<T>(alpha, advanced(a, s * a_step), advanced(b, s * b_step), beta, advanced(c, s * c_step));
