@@ -45,7 +45,9 @@ private:
     vec3 skin_, lip_, hair_, brow_;
 };
 
-/// Coverage test of hair: false where a ragged edge leaves a gap.
-bool hair_covers(float across, float along, float inside, float fringe);
+/// Coverage test of hair near its edge: false where there is a gap.
+/// \param fringe  how wide the ragged edge is, centimetres
+/// \param roots   1 where hair grows out of the skin, 0 where it ends in locks
+bool hair_covers(float across, float along, float inside, float fringe, float roots);
 
 }  // namespace faces

@@ -14,6 +14,7 @@ struct strand_coordinates {
     float across = 0.0F;   ///< centimetres across the strands
     float along = 0.0F;    ///< centimetres along the strands
     float inside = 0.0F;   ///< centimetres from the edge of the hair, negative outside
+    float roots = 1.0F;    ///< 1 where the edge is a hairline, 0 where hair ends
     vec3 direction;        ///< unit direction of the strands
 };
 

@@ -95,7 +95,7 @@ struct pose {
 /// Scaled orthographic camera: `view` centimetres span the picture's height; the point (center_x, center_y) of the rotated
 /// frame falls on the middle of the picture.
 struct camera {
-    float view = 27.0F, center_x = 0.0F, center_y = -0.9F;
+    float view = 28.5F, center_x = 0.0F, center_y = -1.5F;
 };
 
 enum class background_style : std::uint8_t { plain, gradient, blobs };

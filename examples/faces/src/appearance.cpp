@@ -110,9 +110,9 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
         s.albedo = s.albedo * mix(vec3{1, 1, 1}, vec3{0.72F, 0.55F, 0.45F}, look_.freckles * spot);
     }
     // Nostrils.
-    const float nostril = bump(x - 0.60F, v + 4.74F, 0.34F, 0.17F);
+    const float nostril = bump(x - 0.60F, v + 4.74F, 0.30F, 0.15F);
     if (nostril > 0.02F) {
-        s.albedo = s.albedo * mix(vec3{1, 1, 1}, vec3{0.16F, 0.09F, 0.08F}, std::min(1.0F, 1.25F * nostril));
+        s.albedo = s.albedo * mix(vec3{1, 1, 1}, vec3{0.20F, 0.12F, 0.11F}, std::min(1.0F, 1.1F * nostril));
     }
     // Beard: chin, jaw, above the upper lip.
     if (look_.beard > 0.0F && v < -3.5F && v > -12.6F) {
@@ -181,7 +181,7 @@ painter::surface painter::teeth(float u, float v) const {
     const float gap = 1.0F - 0.35F * smoothstep(0.42F, 0.5F, phase);
     const bool gum = v > -6.05F || v < -8.0F;
     const float dim = 0.9F - 0.1F * std::abs(u);
-    return {gum ? vec3{0.36F, 0.12F, 0.12F} : dim * gap * vec3{0.80F, 0.76F, 0.68F}, region::mouth, 1.5F};
+    return {gum ? vec3{0.36F, 0.12F, 0.12F} : dim * gap * vec3{0.66F, 0.62F, 0.55F}, region::mouth, 1.5F};
 }
 painter::surface painter::tongue() const { return {{0.34F, 0.10F, 0.10F}, region::mouth, 1.0F}; }
 painter::surface painter::cavity() const { return {{0.035F, 0.010F, 0.010F}, region::mouth, 0.0F}; }
@@ -210,16 +210,15 @@ painter::surface painter::hair(float across, float along, float curl) const {
         strand = 0.45F * value_noise(2.2F * (across + drift), 0.10F * along) + 0.35F * value_noise(6.0F * (across + drift), 0.18F * along + 7.0F) +
                  0.20F * value_noise(15.0F * across, 0.3F * along + 31.0F);
     }
-    const float contrast = std::clamp(1.9F * (strand - 0.5F) + 0.5F, 0.0F, 1.0F);
-    return {(0.45F + 1.1F * contrast) * hair_, region::hair, 0.4F + 1.2F * contrast};
+    const float contrast = std::clamp(1.6F * (strand - 0.5F) + 0.5F, 0.0F, 1.0F);
+    return {(0.62F + 0.76F * contrast) * hair_, region::hair, 0.5F + contrast};
 }
 
-bool hair_covers(float across, float along, float inside, float fringe) {
-    if (inside > fringe) {
-        return true;
-    }
-    const float lock = 0.65F * value_noise(1.1F * across, 0.05F * along) + 0.35F * value_noise(4.0F * across, 0.1F * along + 5.0F);
-    return inside > fringe * (1.6F * lock - 0.45F);
+bool hair_covers(float across, float along, float inside, float fringe, float roots) {
+    // Where hair grows out of the skin single hairs thin out; where it ends it ends in locks.
+    const float hairs = 0.6F * value_noise(23.0F * across, 1.1F * along) + 0.4F * value_noise(5.0F * across, 0.9F * along + 11.0F);
+    const float locks = 0.65F * value_noise(1.1F * across, 0.05F * along) + 0.35F * value_noise(4.0F * across, 0.1F * along + 5.0F);
+    return inside > fringe * mix(1.6F * locks - 0.45F, 2.4F * (hairs - 0.5F), roots);
 }
 
 }  // namespace faces

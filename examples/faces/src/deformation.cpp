@@ -113,8 +113,9 @@ float jaw_weight(const rest_vertex& v, const place& at) {
     const float direction = at.lower_lip ? 1.0F : -1.0F;
     const float weight = 0.5F + 0.5F * direction * (slit * smoothstep(4.5F, 3.0F, std::abs(below) * (at.lower_lip ? 0.0F : 1.0F)) + (1.0F - slit) * ramp);
     const float upper_end = at.lower_lip ? 1.0F : smoothstep(-3.2F, -6.0F, at.y);
-    // The neck stays: under the chin the share falls towards the throat.
-    const float throat = smoothstep(2.2F, 6.5F, at.p.z + 0.9F * std::max(0.0F, at.y + 11.0F));
+    // The neck stays: the share falls towards the throat, and behind the angle of the jaw.
+    const float under = smoothstep(-8.5F, -12.0F, at.y);
+    const float throat = smoothstep(mix(-1.5F, 1.8F, under), mix(2.5F, 6.4F, under), at.p.z);
     return weight * upper_end * throat * smoothstep(-15.0F, -12.0F, at.y);
 }
 
@@ -130,17 +131,20 @@ vec3 half_action(action which, const rest_vertex& v, const place& at) {
     const vec3 closing = v.eyes_closed - v.position;
     switch (which) {
         case action::jaw_open: {
+            // Rotation about a point below the joint, since the jaw also slides forward when it opens.
             const float angle = 0.33F;
-            const vec3 pivot{0.0F, -1.6F, 0.6F};
+            const vec3 pivot{0.0F, -3.2F, -1.0F};
             const float dy = p.y - pivot.y, dz = p.z - pivot.z;
-            const float weight = jaw_weight(v, at);
-            return weight * vec3{-0.05F * p.x * at.along, dy * (std::cos(angle) - 1.0F) - dz * std::sin(angle), dz * (std::cos(angle) - 1.0F) + dy * std::sin(angle)} +
+            const float cosine = std::cos(angle), sine = std::sin(angle);
+            return jaw_weight(v, at) * vec3{-0.03F * p.x * at.along, dy * (cosine - 1.0F) - dz * sine, dz * (cosine - 1.0F) + dy * sine + 0.5F} +
                    vec3{-0.28F * corner, 0.0F, 0.0F};
         }
         case action::smile: {
             const float apple = f * bump(x - 4.1F, y + 3.7F, 1.6F, 1.3F);
             const float fold = f * bump(x - (3.05F - 0.28F * (y + 6.0F)), 0.34F) * smoothstep(-8.0F, -6.4F, y) * smoothstep(-3.6F, -4.6F, y);
-            return {0.80F * corner + 0.15F * apple, 0.95F * corner + 0.35F * apple, -0.62F * corner + 0.42F * apple - 0.2F * fold};
+            // The mouth line bends into a bowl: height grows with the square of the distance from the middle.
+            const float bend = f * (x < 2.6F ? (x / 2.6F) * (x / 2.6F) : bump(x - 2.6F, 1.5F)) * bump(y + 6.9F, 1.7F);
+            return {0.85F * corner + 0.15F * apple, 1.05F * bend + 0.35F * apple, -0.62F * corner + 0.42F * apple - 0.2F * fold};
         }
         case action::corners_down: {
             const float c = f * bump(x - 2.5F, y + 7.1F, 1.25F, 1.25F);

@@ -15,10 +15,10 @@ struct section {
 /// Sections from the crown to the shoulders, after the proportions of an average adult head.
 constexpr std::array<section, 24> sections{{
     {11.60F, -0.6F, 11.60F, 0.02F, -0.8F, 11.60F, -1.0F, 2.0F},
-    {11.35F, 2.4F, 11.35F, 2.6F, -0.8F, 11.35F, -3.8F, 2.0F},
-    {10.55F, 4.8F, 10.55F, 4.5F, -0.9F, 10.55F, -6.2F, 2.0F},
-    {9.20F, 6.8F, 9.20F, 6.0F, -1.0F, 9.20F, -8.1F, 2.05F},
-    {7.20F, 8.3F, 7.20F, 7.0F, -1.1F, 7.20F, -9.3F, 2.15F},
+    {11.35F, 1.9F, 11.35F, 2.0F, -0.8F, 11.35F, -3.3F, 2.0F},
+    {10.55F, 4.3F, 10.55F, 3.9F, -0.9F, 10.55F, -5.6F, 2.0F},
+    {9.20F, 6.5F, 9.20F, 5.55F, -1.0F, 9.20F, -7.6F, 2.05F},
+    {7.20F, 8.15F, 7.20F, 6.7F, -1.1F, 7.20F, -9.15F, 2.12F},
     {5.00F, 9.1F, 5.00F, 7.4F, -1.2F, 5.00F, -9.9F, 2.3F},
     {3.00F, 9.45F, 3.00F, 7.4F, -1.2F, 3.00F, -10.0F, 2.4F},
     {1.80F, 9.55F, 1.80F, 7.3F, -1.0F, 1.80F, -9.9F, 2.4F},
@@ -27,9 +27,9 @@ constexpr std::array<section, 24> sections{{
     {-4.00F, 9.00F, -3.90F, 6.70F, 0.0F, -4.40F, -7.9F, 2.05F},
     {-5.50F, 9.15F, -5.20F, 6.45F, 0.1F, -6.00F, -7.3F, 2.0F},
     {-7.00F, 9.20F, -6.40F, 6.05F, 0.2F, -7.60F, -6.9F, 1.97F},
-    {-8.50F, 8.95F, -7.40F, 5.60F, 0.2F, -9.00F, -6.7F, 1.95F},
-    {-10.00F, 8.85F, -8.20F, 5.15F, 0.0F, -10.20F, -6.6F, 1.95F},
-    {-11.20F, 8.20F, -8.90F, 4.85F, -0.3F, -11.10F, -6.6F, 1.95F},
+    {-8.50F, 8.95F, -7.40F, 5.74F, 0.2F, -9.00F, -6.7F, 1.95F},
+    {-10.00F, 8.85F, -8.20F, 5.34F, 0.0F, -10.20F, -6.6F, 1.95F},
+    {-11.20F, 8.20F, -8.90F, 5.02F, -0.3F, -11.10F, -6.6F, 1.95F},
     {-11.75F, 6.90F, -9.60F, 4.55F, -0.7F, -11.70F, -6.6F, 2.0F},
     {-11.95F, 5.30F, -10.50F, 4.40F, -1.1F, -12.20F, -6.6F, 2.0F},
     {-12.70F, 3.70F, -11.60F, 4.40F, -1.5F, -12.80F, -6.7F, 2.0F},
@@ -62,7 +62,7 @@ constexpr std::array<std::array<float, 2>, 10> nose_height{
     {{-5.15F, 0.0F}, {-4.95F, 0.12F}, {-4.7F, 0.85F}, {-4.4F, 1.75F}, {-3.95F, 2.3F}, {-3.4F, 2.2F}, {-2.4F, 1.62F}, {-0.9F, 0.78F},
      {0.3F, 0.2F}, {1.6F, 0.0F}}};
 constexpr std::array<std::array<float, 2>, 6> nose_half_width{
-    {{-5.2F, 1.0F}, {-4.2F, 1.05F}, {-3.2F, 0.98F}, {-1.5F, 0.82F}, {0.0F, 0.72F}, {1.6F, 0.9F}}};
+    {{-5.2F, 1.0F}, {-4.2F, 1.05F}, {-3.2F, 0.88F}, {-1.5F, 0.70F}, {0.0F, 0.66F}, {1.6F, 0.9F}}};
 
 /// Almond shape of the eye opening; `t` runs from 0 at the inner corner to 1 at the outer one.
 float upper_lid_shape(float t) { return std::pow(4.0F * t * (1.0F - t), 0.72F) * (1.06F - 0.22F * (t - 0.3F)); }
@@ -391,7 +391,7 @@ void builder::mouth() {
     const auto arch = [&](float x, float y, float front, part kind, side which) {
         rest_vertex vertex;
         vertex.kind = kind;
-        vertex.position = {x, y, front - 0.2F * x * x};
+        vertex.position = {x, y, front - 0.29F * x * x};
         vertex.eyes_closed = vertex.position;
         vertex.material = {x, y, 9.0F};
         vertex.eye_side = side::lower;
@@ -401,10 +401,10 @@ void builder::mouth() {
     constexpr std::size_t across = 17;
     const auto across_x = [](std::size_t j, float half) { return mix(-half, half, static_cast<float>(j) / (across - 1)); };
     sheet(4, across, [&](std::size_t i, std::size_t j) {
-        return arch(across_x(j, 2.5F), mix(-5.75F, -7.02F, static_cast<float>(i) / 3.0F), 9.15F, part::upper_teeth, side::upper);
+        return arch(across_x(j, 2.45F), mix(-5.75F, -7.02F, static_cast<float>(i) / 3.0F), 9.15F, part::upper_teeth, side::upper);
     });
     sheet(4, across, [&](std::size_t i, std::size_t j) {
-        return arch(across_x(j, 2.3F), mix(-7.05F, -8.2F, static_cast<float>(i) / 3.0F), 8.85F, part::lower_teeth, side::lower);
+        return arch(across_x(j, 2.2F), mix(-7.05F, -8.2F, static_cast<float>(i) / 3.0F), 8.85F, part::lower_teeth, side::lower);
     });
     sheet(6, 9, [&](std::size_t i, std::size_t j) {
         const float x = mix(-1.75F, 1.75F, static_cast<float>(j) / 8.0F);

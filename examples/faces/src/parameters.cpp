@@ -22,7 +22,7 @@ std::array<float, action_count> compose(const std::array<share, N>& shares) {
 const std::array<float, action_count>& composition(basic_expression expression) {
     using enum action;
     static const std::array<std::array<float, action_count>, basic_expression_count> table{
-        compose(std::array<share, 6>{{{smile, 1.0F}, {cheek_raise, 0.9F}, {upper_lip_raise, 0.45F}, {lower_lip_down, 0.25F}, {jaw_open, 0.16F}, {lid_tighten, 0.25F}}}),
+        compose(std::array<share, 6>{{{smile, 1.05F}, {cheek_raise, 0.9F}, {upper_lip_raise, 0.38F}, {lower_lip_down, 0.45F}, {jaw_open, 0.17F}, {lid_tighten, 0.2F}}}),
         compose(std::array<share, 8>{{{nose_wrinkle, 1.1F}, {upper_lip_raise, 1.0F}, {brow_lower, 0.6F}, {lid_tighten, 0.6F}, {corners_down, 0.55F}, {lower_lip_down, 0.35F}, {cheek_raise, 0.5F}, {chin_raise, 0.3F}}}),
         compose(std::array<share, 8>{{{inner_brow_raise, 1.0F}, {outer_brow_raise, 0.35F}, {brow_lower, 0.25F}, {lid_raise, 1.0F}, {lip_stretch, 1.0F}, {jaw_open, 0.42F}, {lower_lip_down, 0.4F}, {corners_down, 0.25F}}}),
         compose(std::array<share, 7>{{{brow_lower, 1.25F}, {lid_tighten, 0.25F}, {lid_raise, 0.3F}, {lip_press, 1.0F}, {nose_wrinkle, 0.35F}, {corners_down, 0.45F}, {chin_raise, 0.35F}}}),

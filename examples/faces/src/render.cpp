@@ -234,13 +234,13 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             const float least = std::min({a.inside, b.inside, d.inside});
             const auto id = first_hair + static_cast<std::uint32_t>(t);
             const screen_vertex &p = w.screen[c[0] + offset], &q = w.screen[c[1] + offset], &r = w.screen[c[2] + offset];
-            if (least > style.hair.fringe) {
+            if (least > 1.2F * style.hair.fringe) {
                 w.buffer.draw(p, q, r, id, [](float, float) { return true; });
             } else {
                 w.buffer.draw(p, q, r, id, [&](float w1, float w2) {
                     const float w0 = 1.0F - w1 - w2;
                     return hair_covers(w0 * a.across + w1 * b.across + w2 * d.across, w0 * a.along + w1 * b.along + w2 * d.along,
-                                       w0 * a.inside + w1 * b.inside + w2 * d.inside, style.hair.fringe);
+                                       w0 * a.inside + w1 * b.inside + w2 * d.inside, style.hair.fringe, a.roots);
                 });
             }
         }
@@ -316,7 +316,7 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             const float across = std::sqrt(std::max(0.0F, 1.0F - along * along));
             const float sheen = across * across;
             const float sheen4 = sheen * sheen * sheen * sheen;
-            sparkle = 0.05F * s.gloss * sheen4 * sheen4 * std::max(0.0F, shade) * lamp_strength;
+            sparkle = 0.10F * s.gloss * sheen4 * sheen4 * sheen4 * std::max(0.0F, shade) * lamp_strength;
         } else {
             const rest_vertex& rest = model.head().rest()[c[0]];
             switch (rest.kind) {
