@@ -1,0 +1,92 @@
+"""The names of the benchmark cases, and which peers do the same work. Standard library only.
+
+    mode_product/SHAPE/modeN[/JxI]/DTYPE     J x I matrix on mode N; without JxI the matrix is square
+    unfold/SHAPE/modeN/DTYPE
+    hosvd | st_hosvd | hooi | reconstruct/SHAPE/R0,R1,.../DTYPE
+    cp_als/SHAPE/rR/DTYPE
+    mttkrp/SHAPE/rR/modeN/DTYPE
+    khatri_rao/SHAPE/rR/DTYPE                one SHAPE[n] x R factor per extent
+    randomized_svd/MxN/K/DTYPE
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import prod
+
+# Sweeps of the iterative methods: fixed, so that both sides do the same amount of work.
+HOOI_ITERATIONS = 5
+CP_ITERATIONS = 10
+# The randomised SVD of every side: oversampling and power iterations.
+SVD_OVERSAMPLING = 10
+SVD_POWER_ITERATIONS = 2
+
+_LIBRARIES = ("tensorly-numpy", "tensorly-torch")
+PEERS: dict[str, tuple[str, ...]] = {
+    "mode_product": ("numpy", *_LIBRARIES, "torch"),
+    "unfold": ("numpy", *_LIBRARIES, "torch"),
+    "hosvd": (*_LIBRARIES, "tntorch", "numpy-handwritten"),
+    "st_hosvd": (*_LIBRARIES, "tntorch", "numpy-handwritten"),
+    "hooi": _LIBRARIES,
+    "cp_als": _LIBRARIES,
+    "mttkrp": ("numpy", *_LIBRARIES, "torch"),
+    "khatri_rao": ("numpy", *_LIBRARIES, "torch"),
+    "reconstruct": ("numpy", *_LIBRARIES, "torch"),
+    "randomized_svd": (*_LIBRARIES, "torch", "numpy-handwritten"),
+}
+ALL_PEERS = ("numpy", "tensorly-numpy", "tensorly-torch", "tntorch", "torch", "numpy-handwritten")
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str  # "float32" or "float64"
+    mode: int = 0
+    matrix_rows: int = 0  # J of a mode product
+    ranks: tuple[int, ...] = ()  # Tucker ranks
+    rank: int = 0  # CP rank, or columns of an SVD
+
+    @property
+    def slabs(self) -> tuple[int, int, int]:
+        """(L, I, R): the row-major tensor seen as L slabs of I rows of R entries around the case's mode."""
+        return slabs(self.shape, self.mode)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.shape[: self.mode] + (self.matrix_rows,) + self.shape[self.mode + 1 :]
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        return PEERS[self.kind]
+
+
+def slabs(shape: tuple[int, ...], mode: int) -> tuple[int, int, int]:
+    return prod(shape[:mode]), shape[mode], prod(shape[mode + 1 :])
+
+
+def parse(name: str) -> Case:
+    """The case that a name stands for; ValueError when the name follows none of the patterns above."""
+    kind, *parts = name.split("/")
+    if kind not in PEERS or len(parts) < 2:
+        raise ValueError(f"no peers know the case '{name}'")
+    try:
+        shape = tuple(int(extent) for extent in parts[0].split("x"))
+        fields: dict = {"dtype": {"f32": "float32", "f64": "float64"}[parts[-1]]}
+        for part in parts[1:-1]:
+            if match := re.fullmatch(r"mode(\d+)", part):
+                fields["mode"] = int(match[1])
+            elif match := re.fullmatch(r"(\d+)x(\d+)", part):
+                fields["matrix_rows"] = int(match[1])
+            elif match := re.fullmatch(r"r(\d+)", part):
+                fields["rank"] = int(match[1])
+            elif kind == "randomized_svd":
+                fields["rank"] = int(part)
+            else:
+                fields["ranks"] = tuple(int(rank) for rank in part.split(","))
+        if kind == "mode_product":
+            fields.setdefault("matrix_rows", shape[fields["mode"]])
+    except (KeyError, IndexError, ValueError):
+        raise ValueError(f"cannot read the case name '{name}'") from None
+    return Case(name, kind, shape, **fields)

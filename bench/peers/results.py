@@ -1,0 +1,68 @@
+"""What the peers' results have in common: their size and their error, computed in float64 a few rows at a time."""
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+import numpy as np
+
+from cases import Case
+from inputs import khatri_rao, tucker_to_full
+
+BLOCK = 1 << 22  # entries of the tensor looked at together
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.detach().numpy()
+
+
+def _flatten(result: Any) -> Iterator[Any]:
+    if hasattr(result, "Us"):  # tntorch.Tensor
+        yield from (*result.cores, *result.Us)
+    elif isinstance(result, (tuple, list)) or type(result).__name__ == "TuckerTensor":
+        for part in result:
+            yield from _flatten(part)
+    else:
+        yield result
+
+
+def size_in_bytes(result: Any) -> int:
+    return sum(to_numpy(array).nbytes for array in _flatten(result))
+
+
+def _first_factor_and_rest(case: Case, result: Any) -> tuple[np.ndarray, np.ndarray]:
+    """U and M, so that U M is the unfolding along mode 0 of the tensor that the result stands for."""
+    if case.kind == "randomized_svd":
+        left, values, right = (to_numpy(part).astype(np.float64) for part in result)
+        return left * values, right
+    if case.kind == "cp_als":
+        factors = [to_numpy(factor).astype(np.float64) for factor in result]
+        return factors[0], khatri_rao(factors[1:]).T
+    if hasattr(result, "Us"):
+        from tntorch_peer import core_and_factors
+
+        result = core_and_factors(result)
+    core, factors = result
+    core = to_numpy(core).astype(np.float64)
+    factors = [to_numpy(factor).astype(np.float64) for factor in factors]
+    first, identity = factors[0], np.eye(core.shape[0])
+    return first, tucker_to_full(core, [identity, *factors[1:]]).reshape(core.shape[0], -1)
+
+
+def relative_error(case: Case, result: Any, tensor: np.ndarray | None, reference: np.ndarray | None) -> float | None:
+    """|result - reference| / |reference|, for decompositions of the reconstruction against the input; None for copies."""
+    if reference is not None:
+        exact, computed, first = reference, to_numpy(result), None
+    elif case.kind == "unfold":
+        return None
+    else:
+        exact, (first, rest) = tensor, _first_factor_and_rest(case, result)
+    rows = exact.shape[0]
+    step = max(1, BLOCK * rows // exact.size)
+    difference = norm = 0.0
+    for begin in range(0, rows, step):
+        block = exact[begin : begin + step].astype(np.float64)
+        other = computed[begin : begin + step] if first is None else first[begin : begin + step] @ rest
+        norm += float(np.vdot(block, block))
+        block -= other.reshape(block.shape)
+        difference += float(np.vdot(block, block))
+    return (difference / norm) ** 0.5

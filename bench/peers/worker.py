@@ -1,0 +1,122 @@
+"""One peer on one case, kept alive between rounds: worker.py PEER CASE FOLDER THREADS.
+
+Reads commands from standard input, answers each with one JSON object on a line:
+    warm-up       -> {"seconds", "extra_bytes", "error", "variant"}: untimed for the table, unless the peer is very slow
+    run REPEATS   -> {"seconds"}: the fastest of so many calls
+Anything that goes wrong is answered with {"failed": reason}. Standard output belongs to the answers alone.
+"""
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+WARM_UP_LIMIT = 5.0  # seconds: below it, memory is taken from a second call, after one-time allocations
+
+
+def make_variants(peer: str, case: Any, inputs: dict) -> dict[str, Callable[[], Any]]:
+    if peer == "numpy":
+        import numpy_peer as module
+    elif peer == "numpy-handwritten":
+        import numpy_handwritten_peer as module
+    elif peer == "torch":
+        import torch_peer as module
+    elif peer == "tntorch":
+        import tntorch_peer as module
+    elif peer in ("tensorly-numpy", "tensorly-torch"):
+        import tensorly_peer
+
+        return tensorly_peer.variants(case, inputs, "numpy" if peer == "tensorly-numpy" else "pytorch")
+    else:
+        raise ValueError(f"unknown peer '{peer}'")
+    return module.variants(case, inputs)
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - start
+
+
+class Worker:
+    def __init__(self, peer: str, name: str, folder: Path) -> None:
+        import numpy as np
+
+        import cases
+        import results
+
+        self.results = results
+        self.case = cases.parse(name)
+        files = sorted(folder.glob("*.npy"))
+        inputs = {file.stem: np.load(file) for file in files if file.stem != "reference"}
+        self.tensor = inputs.get("tensor")
+        reference = folder / "reference.npy"
+        self.reference = np.load(reference, mmap_mode="r") if reference.exists() else None
+        self.variants = make_variants(peer, self.case, inputs)
+        self.variant = next(iter(self.variants))
+        self.call = self.variants[self.variant]
+        small = np.ones((256, 256), self.case.dtype)
+        small @ small  # starts the threads of the BLAS before memory is measured
+
+    def choose(self) -> None:
+        """Keeps the fastest variant, each timed on its second call."""
+        if len(self.variants) == 1:
+            return
+        seconds = {}
+        for variant, call in self.variants.items():
+            for _ in range(2):
+                result, seconds[variant] = timed(call)
+                del result
+        self.variant = min(seconds, key=seconds.get)
+        self.call = self.variants[self.variant]
+
+    def warm_up(self) -> dict:
+        from memory import call_with_peak
+
+        self.choose()
+        for attempt in range(2):
+            (result, peak), seconds = timed(lambda: call_with_peak(self.call))
+            if attempt == 1 or seconds > WARM_UP_LIMIT:
+                break
+            del result
+        extra = max(0, peak - self.results.size_in_bytes(result))
+        error = self.results.relative_error(self.case, result, self.tensor, self.reference)
+        return {"seconds": seconds, "extra_bytes": extra, "error": error, "variant": self.variant}
+
+    def run(self, repeats: int) -> dict:
+        best = float("inf")
+        for _ in range(repeats):
+            result, seconds = timed(self.call)
+            del result
+            best = min(best, seconds)
+        return {"seconds": best}
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to standard error
+    peer, name, folder, threads = sys.argv[1:5]
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = threads
+    worker = None
+    for line in sys.stdin:
+        command, *arguments = line.split()
+        try:
+            if worker is None:
+                if "torch" in peer:
+                    import torch
+
+                    torch.set_num_threads(int(threads))
+                worker = Worker(peer, name, Path(folder))
+            answer = worker.warm_up() if command == "warm-up" else worker.run(int(arguments[0]))
+        except Exception as error:  # reported to the other side, which shows it in the table
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
