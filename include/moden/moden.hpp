@@ -5,9 +5,16 @@
 
 #include <moden/core/error.hpp>
 #include <moden/core/random.hpp>
+#include <moden/core/status.hpp>
 #include <moden/core/tensor.hpp>
+#include <moden/linalg/decompositions.hpp>
+#include <moden/linalg/low_rank.hpp>
+#include <moden/multilinear/complete.hpp>
+#include <moden/multilinear/cp.hpp>
+#include <moden/multilinear/hooi.hpp>
 #include <moden/multilinear/hosvd.hpp>
 #include <moden/multilinear/mode_product.hpp>
+#include <moden/multilinear/mttkrp.hpp>
 #include <moden/multilinear/products.hpp>
 #include <moden/multilinear/tucker.hpp>
 #include <moden/multilinear/unfold.hpp>

@@ -53,6 +53,9 @@ using policy_tensor = decltype(std::declval<const Policy&>().template make_tenso
 
 namespace detail {
 
+template <class Policy, class T>
+using tensor_view_of = tensor_view<const T, typename Policy::memory_space>;
+
 template <class Tensor>
 extents shape_of(const Tensor& tensor) {
     return extents(tensor.shape().begin(), tensor.shape().end());
@@ -122,6 +125,20 @@ template <class Policy, class Tensor>
 auto evaluate(const Policy&, const Tensor& tensor) {
     check_argument<Policy, Tensor>();
     return typename tensor_traits<Tensor>::argument(tensor);
+}
+
+/// The same for arguments whose element type does not matter (masks): converted to T on the host.
+template <class T, class Policy, class Tensor>
+auto evaluate_as(const Policy&, const Tensor& tensor) {
+    if constexpr (std::is_same_v<typename tensor_traits<Tensor>::memory_space, host_memory>) {
+        static_assert(std::is_same_v<typename std::remove_cvref_t<Policy>::memory_space, host_memory>,
+                      "moden: a host tensor was given to a policy that computes on a device (use to_device first)");
+        return host_argument<T>(tensor);
+    } else {
+        check_argument<Policy, Tensor>();
+        static_assert(std::is_same_v<value_type_of<Tensor>, T>, "moden: device tensors of one call must have the same type");
+        return typename tensor_traits<Tensor>::argument(tensor);
+    }
 }
 
 /// A matrix argument as a dense row-major view.

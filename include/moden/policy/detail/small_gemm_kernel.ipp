@@ -4,6 +4,7 @@
 //   MODEN_KERNEL_TARGET    function attribute that selects the instruction set (may be empty)
 //   MODEN_KERNEL_BYTES     bytes of one vector register
 //   MODEN_KERNEL_ROWS      rows of C held in registers at a time
+//   MODEN_KERNEL_UNROLL    pragma that unrolls the next loop completely
 // A template cannot take a target attribute as a parameter, and vector code that is inlined from a function without the
 // attribute has already been split into narrower registers; hence the repeated inclusion.
 
@@ -30,14 +31,14 @@ MODEN_KERNEL_TARGET inline void multiply_tile(std::size_t depth, const T* a, std
     vector sum[all_rows][Vectors] = {};
     for (std::size_t k = 0; k < depth; ++k) {
         vector row_of_b[Vectors];
-#pragma GCC unroll 4
+        MODEN_KERNEL_UNROLL
         for (int v = 0; v < Vectors; ++v) {
             row_of_b[v] = *reinterpret_cast<const unaligned_vector*>(b + k * b_row + static_cast<std::size_t>(v * width));
         }
-#pragma GCC unroll 16
+        MODEN_KERNEL_UNROLL
         for (int i = 0; i < all_rows; ++i) {
             const T factor = row_of_a[i][k * a_column];
-#pragma GCC unroll 4
+            MODEN_KERNEL_UNROLL
             for (int v = 0; v < Vectors; ++v) {
                 sum[i][v] += factor * row_of_b[v];
             }
@@ -45,10 +46,10 @@ MODEN_KERNEL_TARGET inline void multiply_tile(std::size_t depth, const T* a, std
     }
     const std::size_t valid_rows = std::min(rows, tile_rows);
     if (columns >= static_cast<std::size_t>(Vectors * width)) {
-#pragma GCC unroll 16
+        MODEN_KERNEL_UNROLL
         for (int i = 0; i < all_rows; ++i) {
             if (static_cast<std::size_t>(i) < valid_rows) {
-#pragma GCC unroll 4
+                MODEN_KERNEL_UNROLL
                 for (int v = 0; v < Vectors; ++v) {
                     T* target = c + static_cast<std::size_t>(i) * c_row + static_cast<std::size_t>(v * width);
                     *reinterpret_cast<unaligned_vector*>(target) = sum[i][v];
@@ -57,9 +58,9 @@ MODEN_KERNEL_TARGET inline void multiply_tile(std::size_t depth, const T* a, std
         }
     } else {
         T spilled[all_rows][Vectors * width];
-#pragma GCC unroll 16
+        MODEN_KERNEL_UNROLL
         for (int i = 0; i < all_rows; ++i) {
-#pragma GCC unroll 4
+            MODEN_KERNEL_UNROLL
             for (int v = 0; v < Vectors; ++v) {
                 *reinterpret_cast<unaligned_vector*>(&spilled[i][v * width]) = sum[i][v];
             }
