@@ -21,20 +21,28 @@ template <class Handle, auto Destroy>
 class library_handle {
 public:
     library_handle() = default;
-    library_handle(const library_handle&) = delete;
-    library_handle& operator=(const library_handle&) = delete;
+    library_handle(Handle handle, int device) : handle_(handle), device_(device) {}
+    library_handle(library_handle&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)), device_(other.device_) {}
+    library_handle& operator=(library_handle&& other) noexcept {
+        std::swap(handle_, other.handle_);
+        std::swap(device_, other.device_);
+        return *this;
+    }
     ~library_handle() {
-        if (handle != nullptr) {
-            int before = device;
+        if (handle_ != nullptr) {
+            int before = device_;
             (void)cudaGetDevice(&before);
-            (void)cudaSetDevice(device);
-            (void)Destroy(handle);
+            (void)cudaSetDevice(device_);
+            (void)Destroy(handle_);
             (void)cudaSetDevice(before);
         }
     }
 
-    Handle handle = nullptr;
-    int device = 0;
+    Handle get() const { return handle_; }
+
+private:
+    Handle handle_ = nullptr;
+    int device_ = 0;
 };
 
 /// Refuses what is no device, in words that tell a missing driver from a wrong number.
@@ -55,23 +63,28 @@ public:
     cuda_context(int device, std::size_t kept_memory)
         : home_(std::make_shared<const device_stream>(checked_device(device), kept_memory)) {
         const device_scope scope(device);
-        blas_.device = solver_.device = parameters_.device = device;
-        check_cublas(cublasCreate(&blas_.handle), "cublasCreate");
-        check_cublas(cublasSetStream(blas_.handle, stream()), "cublasSetStream");
-        check_cublas(cublasSetPointerMode(blas_.handle, CUBLAS_POINTER_MODE_HOST), "cublasSetPointerMode");
+        cublasHandle_t blas = nullptr;
+        check_cublas(cublasCreate(&blas), "cublasCreate");
+        blas_ = {blas, device};
+        check_cublas(cublasSetStream(blas, stream()), "cublasSetStream");
+        check_cublas(cublasSetPointerMode(blas, CUBLAS_POINTER_MODE_HOST), "cublasSetPointerMode");
         // The default mode multiplies float in float and double in double. The TF32 mode would round the factors to 11
         // bits, and the pedantic one adds nothing but slower kernels.
-        check_cublas(cublasSetMathMode(blas_.handle, CUBLAS_DEFAULT_MATH), "cublasSetMathMode");
-        check_cusolver(cusolverDnCreate(&solver_.handle), "cusolverDnCreate");
-        check_cusolver(cusolverDnSetStream(solver_.handle, stream()), "cusolverDnSetStream");
-        check_cusolver(cusolverDnCreateParams(&parameters_.handle), "cusolverDnCreateParams");
+        check_cublas(cublasSetMathMode(blas, CUBLAS_DEFAULT_MATH), "cublasSetMathMode");
+        cusolverDnHandle_t solver = nullptr;
+        check_cusolver(cusolverDnCreate(&solver), "cusolverDnCreate");
+        solver_ = {solver, device};
+        check_cusolver(cusolverDnSetStream(solver, stream()), "cusolverDnSetStream");
+        cusolverDnParams_t parameters = nullptr;
+        check_cusolver(cusolverDnCreateParams(&parameters), "cusolverDnCreateParams");
+        parameters_ = {parameters, device};
     }
 
     int device() const { return home_->device(); }
     cudaStream_t stream() const { return home_->stream(); }
-    cublasHandle_t blas() const { return blas_.handle; }
-    cusolverDnHandle_t solver() const { return solver_.handle; }
-    cusolverDnParams_t parameters() const { return parameters_.handle; }
+    cublasHandle_t blas() const { return blas_.get(); }
+    cusolverDnHandle_t solver() const { return solver_.get(); }
+    cusolverDnParams_t parameters() const { return parameters_.get(); }
     void synchronize() const { home_->synchronize(); }
 
     template <class T>
