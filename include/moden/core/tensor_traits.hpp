@@ -17,7 +17,15 @@ namespace moden {
 namespace detail {
 template <class T>
 class host_argument;
-}
+
+/// The order that a shape type fixes. Views and lazy expressions of tensors of static order have shapes of static size,
+/// although xt::get_rank knows the order of containers only.
+template <class Shape>
+inline constexpr std::size_t order_of_shape = dynamic_order;
+template <class Shape>
+    requires requires { std::tuple_size<Shape>::value; }
+inline constexpr std::size_t order_of_shape<Shape> = std::tuple_size<Shape>::value;
+}  // namespace detail
 
 /// Where a tensor type lies and what it holds. Specialised for device tensors in policy/cuda.hpp.
 template <class Tensor>
@@ -31,8 +39,7 @@ struct tensor_traits<Tensor> {
     static constexpr bool is_tensor = true;
     using memory_space = host_memory;
     using value_type = std::remove_const_t<typename Tensor::value_type>;
-    static constexpr std::size_t order =
-        xt::get_rank<Tensor>::value == SIZE_MAX ? dynamic_order : xt::get_rank<Tensor>::value;
+    static constexpr std::size_t order = detail::order_of_shape<typename Tensor::shape_type>;
     using argument = detail::host_argument<value_type>;  ///< gives a contiguous view of a tensor of this type
     using matrix_type = tensor<value_type, 2>;           ///< the matrix that goes with it
 };
