@@ -43,7 +43,8 @@ MODEN_HOST_DEVICE inline random_words philox(std::uint64_t seed, std::uint64_t s
 template <class T>
 inline constexpr std::size_t numbers_per_block = std::is_same_v<T, float> ? 4 : 2;
 
-/// Number `lane` of a block, uniform in the open interval (0, 1): 24 random bits for float, 53 for double.
+/// Number `lane` of a block, uniform in the open interval (0, 1): 23 random bits for float, 52 for double,
+/// and a half added, so that neither end is reached.
 template <class T>
 MODEN_HOST_DEVICE T uniform_from(const random_words& words, std::size_t lane) {
     if constexpr (std::is_same_v<T, float>) {
