@@ -33,9 +33,7 @@ public:
     /// \throws io_error if the target is something else, or the folder cannot be written
     explicit atomic_file(const std::filesystem::path& path, std::string_view function = "atomic_file")
         : context_(detail::file_context(function, path.string())) {
-        std::error_code ignored;
-        target_ = std::filesystem::is_symlink(path, ignored) ? std::filesystem::weakly_canonical(path, ignored) : path;
-        detail::require<io_error>(!target_.empty(), context_, ": cannot resolve the path");
+        follow_links(path);
         struct stat status {};
         const bool exists = ::stat(target_.c_str(), &status) == 0;
         if (exists) {
@@ -103,6 +101,17 @@ public:
     }
 
 private:
+    /// Finds the file that a chain of links leads to, whether or not it exists.
+    void follow_links(const std::filesystem::path& path) {
+        target_ = path;
+        std::error_code failure;
+        for (int depth = 0; std::filesystem::is_symlink(target_, failure); ++depth) {
+            const std::filesystem::path next = std::filesystem::read_symlink(target_, failure);
+            detail::require<io_error>(!failure && depth < 40, context_, ": cannot follow the link");
+            target_ = target_.parent_path() / next;  // an absolute path replaces the whole
+        }
+    }
+
     void open_temporary() {
         for (int attempt = 0; attempt < 100; ++attempt) {
             unsigned char random[8];

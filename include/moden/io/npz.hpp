@@ -139,10 +139,12 @@ private:
 
     void parse(std::span<const std::byte> bytes) {
         for (detail::zip_entry& entry : detail::parse_zip(bytes, context_)) {
-            detail::require<io_error>(entry.name.size() > 4 && entry.name.ends_with(".npy"), context_, ", entry ",
+            detail::require<io_error>(entry.name.ends_with(".npy"), context_, ", entry ",
                                       detail::in_quotes(entry.name), ": expected an NPY array, whose name ends in .npy");
             member array;
             array.name = entry.name.substr(0, entry.name.size() - 4);
+            detail::require<io_error>(detail::zip_name_fault(array.name).empty(), context_, ", entry ",
+                                      detail::in_quotes(entry.name), ": expected a name before .npy");
             array.entry = std::move(entry);
             array.header = read_header(array);
             members_.push_back(std::move(array));
@@ -302,7 +304,7 @@ public:
 private:
     void begin(const std::string& name, std::uint64_t size) {
         const std::string entry = name + ".npy";
-        const std::string_view fault = name.empty() ? "which is empty" : detail::zip_name_fault(entry);
+        const std::string_view fault = detail::zip_name_fault(name);
         detail::require<argument_error>(fault.empty(), context_, ": an array is named ", detail::in_quotes(name), ", ", fault);
         detail::require<argument_error>(names_.insert(name).second, context_, ": two arrays are named ",
                                         detail::in_quotes(name));

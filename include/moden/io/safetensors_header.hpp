@@ -242,6 +242,9 @@ inline safetensors_header parse_safetensors_header(std::span<const std::byte> by
                       bytes.size() - 8);
     const char* const first = reinterpret_cast<const char*>(bytes.data()) + 8;
     require<io_error>(length > 0 && *first == '{', context, " is not a safetensors file: the header does not begin with '{'");
+    // The JSON parser takes a zero byte for the end and would ignore what follows.
+    require<io_error>(std::memchr(first, 0, static_cast<std::size_t>(length)) == nullptr, context,
+                      " has a damaged safetensors header: a zero byte in the JSON");
     safetensors_header header;
     safetensors_json_handler handler(header, context);
     nlohmann::json::sax_parse(first, first + length, &handler);

@@ -73,7 +73,7 @@ private:
 
 /// What is wrong with the name of an entry; empty if nothing is. Names are relative paths with '/' that stay inside.
 inline std::string_view zip_name_fault(std::string_view name) noexcept {
-    if (name.empty() || name.size() >= 0xffff) {
+    if (name.empty() || name.size() > 60000) {
         return "which is empty or too long";
     }
     if (name.find('\\') != std::string_view::npos
