@@ -106,8 +106,8 @@ double euclidean_norm(const Policy& policy, const T* data, std::size_t count) {
     if (largest == 0.0 || !(largest < std::numeric_limits<double>::infinity())) {
         return sum == sum ? largest : sum;  // NaN stays NaN
     }
-    // A power of two, so that scaling rounds nothing.
-    const double scale = std::exp2(-std::floor(std::log2(largest)));
+    // A power of two, so that scaling rounds nothing; clamped, since 1 / (smallest subnormal number) is infinite.
+    const double scale = std::exp2(std::fmin(1000, -std::floor(std::log2(largest))));
     return std::sqrt(policy.reduce(count, 0.0, scaled_square_of<T>{data, scale}, plus{})) / scale;
 }
 
