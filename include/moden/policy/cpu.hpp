@@ -6,6 +6,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <utility>
@@ -62,7 +63,10 @@ public:
             detail::advise_huge_pages(result.data(), result.size() * sizeof(T));
             return result;
         } else {
-            auto result = tensor<T, N>::from_shape(shape);
+            detail::require<shape_error>(shape.size() == N, "make_tensor: shape ", shape, " for a tensor of order ", N);
+            std::array<std::size_t, N> fixed;  // of known length, so that compilers see that nothing is read for N = 0
+            std::copy_n(shape.begin(), N, fixed.begin());
+            auto result = tensor<T, N>::from_shape(fixed);
             detail::advise_huge_pages(result.data(), result.size() * sizeof(T));
             return result;
         }
