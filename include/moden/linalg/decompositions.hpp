@@ -3,6 +3,7 @@
 // The dense factorizations by themselves: thin SVD, symmetric eigenproblem, QR, Cholesky and ridge solve.
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -253,7 +254,8 @@ auto ridge_solve(const Policy& policy, const Matrix& matrix, const Right& right,
     using T = value_type_of<Matrix>;
     using space = typename Policy::memory_space;
     static_assert(std::is_same_v<T, value_type_of<Right>>, "moden: ridge_solve with matrices of different type");
-    detail::require<argument_error>(options.ridge >= 0, "ridge_solve: ridge ", options.ridge, " (expected at least 0)");
+    detail::require<argument_error>(options.ridge >= 0 && std::isfinite(options.ridge), "ridge_solve: ridge ", options.ridge,
+                                    " (expected a finite value of at least 0)");
     return detail::with_finite_matrix(policy, matrix, "ridge_solve", [&](matrix_view<const T, space> a) {
         return detail::with_finite_matrix(policy, right, "ridge_solve", [&](matrix_view<const T, space> b) {
             detail::require<shape_error>(a.rows == b.rows, "ridge_solve: matrices of ", a.rows, " x ", a.columns, " and ", b.rows,
