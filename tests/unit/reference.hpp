@@ -333,6 +333,45 @@ inline known_svd with_spectrum(std::size_t rows, std::size_t columns, std::vecto
     return {orthonormal_columns(rows, values.size(), seed), values, orthonormal_columns(columns, values.size(), seed + 1)};
 }
 
+/// The X that minimises |A X - B|, for an A of full column rank: Gram-Schmidt, twice, and back substitution.
+inline wide_matrix least_squares(const wide_matrix& a, const wide_matrix& b) {
+    const std::size_t n = a.shape()[1];
+    wide_matrix q = a;
+    wide_matrix r = xt::zeros<wide>({n, n});
+    for (std::size_t j = 0; j < n; ++j) {
+        for (int pass = 0; pass < 2; ++pass) {
+            for (std::size_t k = 0; k < j; ++k) {
+                wide inner = 0;
+                for (std::size_t i = 0; i < a.shape()[0]; ++i) {
+                    inner += q(i, k) * q(i, j);
+                }
+                for (std::size_t i = 0; i < a.shape()[0]; ++i) {
+                    q(i, j) -= inner * q(i, k);
+                }
+                r(k, j) += inner;
+            }
+        }
+        wide squared = 0;
+        for (std::size_t i = 0; i < a.shape()[0]; ++i) {
+            squared += q(i, j) * q(i, j);
+        }
+        r(j, j) = std::sqrt(squared);
+        for (std::size_t i = 0; i < a.shape()[0]; ++i) {
+            q(i, j) /= r(j, j);
+        }
+    }
+    wide_matrix x = multiply(transpose(q), b);
+    for (std::size_t i = n; i-- > 0;) {
+        for (std::size_t column = 0; column < b.shape()[1]; ++column) {
+            for (std::size_t k = i + 1; k < n; ++k) {
+                x(i, column) -= r(i, k) * x(k, column);
+            }
+            x(i, column) /= r(i, i);
+        }
+    }
+    return x;
+}
+
 /// first, first * ratio, first * ratio^2, ...
 inline std::vector<double> geometric(double first, double ratio, std::size_t count) {
     std::vector<double> result(count, first);
@@ -412,6 +451,28 @@ wide_matrix rebuilt(const Matrix& u, const Values& values, const Matrix& vt) {
         }
     }
     return multiply(scaled, widened(vt));
+}
+
+/// Whether every column follows the sign rule: its first entry within sqrt(eps) of the largest magnitude is not negative.
+template <class Matrix>
+bool obeys_sign_rule(const Matrix& matrix) {
+    const double slack = std::sqrt(epsilon<typename Matrix::value_type>);
+    for (std::size_t j = 0; j < matrix.shape()[1]; ++j) {
+        double largest = 0;
+        for (std::size_t i = 0; i < matrix.shape()[0]; ++i) {
+            largest = std::max(largest, std::abs(static_cast<double>(matrix(i, j))));
+        }
+        for (std::size_t i = 0; i < matrix.shape()[0]; ++i) {
+            const double x = static_cast<double>(matrix(i, j));
+            if (std::abs(x) >= largest * (1 - slack)) {
+                if (x < 0) {
+                    return false;
+                }
+                break;
+            }
+        }
+    }
+    return true;
 }
 
 /// Largest |found - expected| over the values expected, divided by scale * eps.
