@@ -55,6 +55,12 @@ constexpr mat3 operator*(const mat3& a, const mat3& b) {
     return product;
 }
 
+/// Largest integer not above `value`, for |value| < 2^20. Faster than std::floor where the compiler may not assume SSE 4.1.
+inline int floor_int(float value) {
+    constexpr int offset = 1 << 20;
+    return static_cast<int>(static_cast<double>(value) + offset) - offset;
+}
+
 /// Rises from 0 at `low` to 1 at `high` with zero slope at both ends; `low > high` gives a fall.
 inline float smoothstep(float low, float high, float value) {
     const float t = std::clamp((value - low) / (high - low), 0.0F, 1.0F);
@@ -65,10 +71,11 @@ inline float smoothstep(float low, float high, float value) {
 inline float bump(float dx, float dy, float sx, float sy) {
     const float a = dx / sx;
     const float b = dy / sy;
-    return std::exp(-a * a - b * b);
+    const float exponent = a * a + b * b;
+    return exponent < 30.0F ? std::exp(-exponent) : 0.0F;
 }
 
-inline float bump(float d, float s) { return std::exp(-(d / s) * (d / s)); }
+inline float bump(float d, float s) { return bump(d, 0.0F, s, 1.0F); }
 
 /// The larger of two values with a rounded transition of width `blend`, as in smooth unions of implicit surfaces.
 inline float smooth_max(float a, float b, float blend) {

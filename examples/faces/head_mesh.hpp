@@ -44,10 +44,10 @@ struct rest_mesh {
 struct anatomy {
     static constexpr float eye_x = 3.2F;             ///< distance of the eye centres from the middle
     static constexpr float eye_y = 0.0F;
-    static constexpr float eye_z = 5.95F;            ///< centre of the eyeball
-    static constexpr float eyeball_radius = 1.5F;
-    static constexpr float eye_inner = 1.62F;        ///< |x| of the inner and outer eye corners
-    static constexpr float eye_outer = 4.78F;
+    static constexpr float eye_z = 5.72F;            ///< centre of the eyeball, which is larger than life so that it fills the lids
+    static constexpr float eyeball_radius = 1.75F;
+    static constexpr float eye_inner = 1.56F;        ///< |x| of the inner and outer eye corners
+    static constexpr float eye_outer = 4.86F;
     static constexpr float mouth_y = -7.0F;          ///< the line between the lips
     static constexpr float mouth_corner = 2.45F;     ///< |x| of the mouth corners
 };

@@ -3,6 +3,7 @@
 // The deformable head: mean plus linear displacement bases for skin, eyes, mouth, ears and every hair style, its landmarks, and
 // how much light each vertex loses to the rest of the head.
 
+#include "appearance.hpp"
 #include "deformation.hpp"
 #include "hair.hpp"
 #include "head_mesh.hpp"
@@ -55,6 +56,12 @@ public:
     const linear_mesh& head() const { return head_; }
     /// Creases that actions draw: one weight per head vertex, or an empty list for actions without creases.
     const std::vector<float>& crease(action which) const { return creases_[static_cast<std::size_t>(which)]; }
+    /// What each triangle of the head belongs to.
+    const std::vector<part>& triangle_parts() const { return triangle_parts_; }
+    /// Triangles of the lower face, 1 where the back side may show through the open mouth.
+    const std::vector<std::uint8_t>& around_mouth() const { return around_mouth_; }
+    /// Slow changes of skin colour, one per head vertex.
+    const std::vector<skin_tint>& tint() const { return tint_; }
     /// Vertices of the head that are landmarks, in the usual order of 68: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47,
     /// outer lips 48-59, inner lips 60-67. Picture left comes first.
     const std::array<std::uint32_t, landmark_count>& landmarks() const { return landmarks_; }
@@ -77,6 +84,9 @@ private:
 
     linear_mesh head_;
     std::array<std::vector<float>, action_count> creases_;
+    std::vector<skin_tint> tint_;
+    std::vector<part> triangle_parts_;
+    std::vector<std::uint8_t> around_mouth_;
     std::array<std::uint32_t, landmark_count> landmarks_{};
     mutable std::array<style, hair_style_names.size()> styles_;
     mutable std::array<std::once_flag, hair_style_names.size()> built_;

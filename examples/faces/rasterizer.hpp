@@ -6,7 +6,7 @@
 
 #include <cstdint>
 #include <limits>
-#include <span>
+#include <utility>
 #include <vector>
 
 namespace faces {
@@ -40,12 +40,16 @@ public:
         if (area == 0.0F) {
             return;
         }
-        const auto first = [](float low) { return static_cast<int>(std::ceil(low - 0.5F)); };
-        const auto last = [](float high) { return static_cast<int>(std::floor(high - 0.5F)); };
-        const int x0 = std::max(first(std::min({a.x, b.x, c.x})), 0);
-        const int x1 = std::min(last(std::max({a.x, b.x, c.x})), static_cast<int>(width_) - 1);
-        const int y0 = std::max(first(std::min({a.y, b.y, c.y})), 0);
-        const int y1 = std::min(last(std::max({a.y, b.y, c.y})), static_cast<int>(height_) - 1);
+        // Samples whose centres lie between the extremes.
+        const auto limits = [](float u, float v, float w, std::size_t extent) {
+            const float top = static_cast<float>(extent);
+            // Not negative, so that the conversion rounds down.
+            const int low = static_cast<int>(std::clamp(std::min({u, v, w}) + 0.5F, 0.0F, top));
+            const int high = static_cast<int>(std::clamp(std::max({u, v, w}) + 0.5F, 0.0F, top)) - 1;
+            return std::pair(low, high);
+        };
+        const auto [x0, x1] = limits(a.x, b.x, c.x, width_);
+        const auto [y0, y1] = limits(a.y, b.y, c.y, height_);
         if (x0 > x1 || y0 > y1) {
             return;
         }

@@ -6,6 +6,8 @@
 // shading as in lighting.hpp (with or without the light that the head takes from itself), a little gloss of skin, eyes and
 // hair. `encode` compresses values above 0.7 softly towards 1 and applies the sRGB curve; pictures are display values in [0, 1].
 
+#include "appearance.hpp"
+#include "color.hpp"
 #include "head_model.hpp"
 #include "parameters.hpp"
 
@@ -13,13 +15,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <string_view>
 
 namespace faces {
-
-/// What a pixel shows.
-enum class region : std::uint8_t { background, skin, brows, eyes, nose, lips, mouth, ears, hair, neck, clothes };
-inline constexpr std::array<std::string_view, 11> region_names{"background", "skin", "brows", "eyes", "nose", "lips", "mouth", "ears", "hair", "neck", "clothes"};
 
 /// Whether the head darkens itself (sockets, under nose and chin, below hair).
 enum class self_shadow : std::uint8_t { on, off };
@@ -78,9 +75,5 @@ std::vector<vec3> head_vertices(const identity& person, const expression& expres
 /// Display values in [0, 1] to 8 bits, rounded.
 std::uint8_t to_byte(float value);
 moden::tensor<std::uint8_t, 3> to_bytes(const moden::tensor<float, 3>& image);
-
-/// Linear light to display value: soft shoulder above 0.7, then the sRGB curve. And the sRGB curve's inverse.
-float encode(float linear);
-float srgb_to_linear(float display);
 
 }  // namespace faces

@@ -1,11 +1,11 @@
 #include "../appearance.hpp"
 
+#include "../color.hpp"
+
 #include <vector>
 
 namespace faces {
 namespace {
-
-vec3 from_srgb(float r, float g, float b) { return {srgb_to_linear(r / 255.0F), srgb_to_linear(g / 255.0F), srgb_to_linear(b / 255.0F)}; }
 
 constexpr std::size_t noise_size = 256;
 
@@ -26,7 +26,7 @@ std::vector<float> make_noise() {
 /// Middle line of a brow over |u| and its half thickness.
 float brow_line(float u, float arch) {
     const float t = (u - 1.25F) / 4.3F;
-    return 1.72F + 0.62F * t + (0.25F + 0.75F * arch) * 0.75F * bump(t - 0.58F, 0.42F) - 0.75F * smoothstep(0.62F, 1.05F, t) * (0.5F + 0.5F * arch);
+    return 1.90F + 0.40F * t + (0.25F + 0.75F * arch) * 0.75F * bump(t - 0.58F, 0.42F) - 0.80F * smoothstep(0.6F, 1.05F, t) * (0.5F + 0.5F * arch);
 }
 
 float brow_half_thickness(float u, float thickness) {
@@ -38,18 +38,18 @@ float brow_half_thickness(float u, float thickness) {
 
 float value_noise(float x, float y) {
     static const std::vector<float> table = make_noise();
-    const float fx = std::floor(x), fy = std::floor(y);
-    const auto ix = static_cast<std::size_t>(static_cast<std::int64_t>(fx)) % noise_size;
-    const auto iy = static_cast<std::size_t>(static_cast<std::int64_t>(fy)) % noise_size;
+    const int nx = floor_int(x), ny = floor_int(y);
+    const auto wrap = [](int n) { return static_cast<std::size_t>(n) % noise_size; };
+    const std::size_t ix = wrap(nx), iy = wrap(ny);
     const std::size_t jx = (ix + 1) % noise_size, jy = (iy + 1) % noise_size;
-    float tx = x - fx, ty = y - fy;
+    float tx = x - static_cast<float>(nx), ty = y - static_cast<float>(ny);
     tx = tx * tx * (3.0F - 2.0F * tx);
     ty = ty * ty * (3.0F - 2.0F * ty);
     return mix(mix(table[iy * noise_size + ix], table[iy * noise_size + jx], tx), mix(table[jy * noise_size + ix], table[jy * noise_size + jx], tx), ty);
 }
 
 vec3 skin_color(float melanin, float undertone) {
-    static const std::array<vec3, 7> tones{from_srgb(247, 216, 200), from_srgb(236, 196, 174), from_srgb(222, 174, 146), from_srgb(196, 144, 112),
+    static const std::array<vec3, 7> tones{from_srgb(238, 200, 180), from_srgb(230, 187, 163), from_srgb(217, 168, 140), from_srgb(196, 144, 112),
                                            from_srgb(158, 108, 80), from_srgb(114, 74, 55), from_srgb(76, 49, 38)};
     const float at = std::clamp(melanin, 0.0F, 1.0F) * 6.0F;
     const auto i = std::min<std::size_t>(static_cast<std::size_t>(at), 5);
@@ -64,25 +64,28 @@ painter::painter(const appearance& look) : look_(look), skin_(skin_color(look.me
     brow_ = mix(0.75F * hair_, skin_ * vec3{0.22F, 0.17F, 0.14F}, 0.35F);
 }
 
-vec3 painter::skin_vertex(const rest_vertex& vertex) const {
+skin_tint skin_tint_at(const rest_vertex& vertex) {
     const float x = std::abs(vertex.material.x), y = vertex.material.y;
     const float front = smoothstep(-1.0F, 4.0F, vertex.position.z);
-    vec3 color = skin_;
     const float cheek = bump(x - 4.0F, y + 3.3F, 1.8F, 1.5F);
-    const float nose = bump(x, y + 3.9F, 1.3F, 0.9F);
-    const float ear = vertex.kind == part::ear ? 0.8F : 0.0F;
-    const float red = look_.blush * (front * (0.85F * cheek + 0.7F * nose + 0.3F * bump(x, y + 10.3F, 1.5F, 1.0F)) + ear) * 0.34F;
-    color = color * vec3{1.0F - 0.08F * red, 1.0F - 0.75F * red, 1.0F - 0.70F * red};
-    const float socket = front * (0.55F * bump(x - 1.9F, y + 0.55F, 0.8F, 0.6F) + 0.35F * bump(x - 3.1F, y + 1.05F, 1.5F, 0.5F) + 0.45F * bump(x - 3.2F, y - 0.75F, 1.6F, 0.5F));
-    const float dark = std::min(1.0F, socket * (0.32F + 0.35F * look_.age));
-    color = color * vec3{1.0F - 0.42F * dark, 1.0F - 0.55F * dark, 1.0F - 0.48F * dark};
-    const float fold_x = 3.0F - 0.32F * (y + 6.0F);
-    const float fold = look_.age * front * bump(x - fold_x, 0.35F) * smoothstep(-7.6F, -6.4F, y) * smoothstep(-3.8F, -4.6F, y);
-    const float lines = look_.age * look_.age * front * bump(x, 3.2F) * (bump(y - 4.3F, 0.22F) + bump(y - 5.35F, 0.22F));
-    color = (1.0F - 0.30F * fold - 0.16F * lines) * color;
-    // A lit forehead reads warmer and lighter than jaw and neck.
-    color = mix(1.0F, 0.93F, smoothstep(-9.0F, -13.0F, y)) * color;
-    return color;
+    const float nose = bump(x, y + 3.65F, 1.3F, 0.9F);
+    const float chin = bump(x, y + 10.3F, 1.5F, 1.0F);
+    skin_tint tint;
+    tint.red = front * (0.85F * cheek + 0.7F * nose + 0.3F * chin) + (vertex.kind == part::ear ? 0.8F : 0.0F);
+    tint.socket = front * (0.55F * bump(x - 1.9F, y + 0.55F, 0.8F, 0.6F) + 0.35F * bump(x - 3.1F, y + 1.05F, 1.5F, 0.5F) +
+                           0.45F * bump(x - 3.2F, y - 0.75F, 1.6F, 0.5F));
+    tint.folds = front * bump(x - (3.0F - 0.32F * (y + 6.0F)), 0.35F) * smoothstep(-7.6F, -6.4F, y) * smoothstep(-3.8F, -4.6F, y);
+    tint.lines = front * bump(x, 3.2F) * (bump(y - 4.3F, 0.22F) + bump(y - 5.35F, 0.22F));
+    tint.shade = mix(1.0F, 0.93F, smoothstep(-9.0F, -13.0F, y));
+    return tint;
+}
+
+vec3 painter::skin_vertex(const skin_tint& tint) const {
+    const float red = 0.34F * look_.blush * tint.red;
+    const float dark = std::min(1.0F, tint.socket * (0.32F + 0.35F * look_.age));
+    const float lines = 1.0F - 0.30F * look_.age * tint.folds - 0.16F * look_.age * look_.age * tint.lines;
+    return (lines * tint.shade) * (skin_ * vec3{1.0F - 0.08F * red, 1.0F - 0.75F * red, 1.0F - 0.70F * red} *
+                                   vec3{1.0F - 0.42F * dark, 1.0F - 0.55F * dark, 1.0F - 0.48F * dark});
 }
 
 painter::surface painter::skin(const vec3& vertex_color, float u, float v) const {
@@ -100,7 +103,7 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
     }
     if (v < -12.2F) {
         s.region = region::neck;
-    } else if (x < 1.75F && v > -5.0F && v < 0.6F && x < 0.75F - 0.28F * v) {
+    } else if (x < 1.8F && v > -4.75F && v < 0.6F && x < 0.75F - 0.30F * v) {
         s.region = region::nose;
     }
     // A trace of unevenness.
@@ -110,7 +113,7 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
         s.albedo = s.albedo * mix(vec3{1, 1, 1}, vec3{0.72F, 0.55F, 0.45F}, look_.freckles * spot);
     }
     // Nostrils.
-    const float nostril = bump(x - 0.60F, v + 4.74F, 0.30F, 0.15F);
+    const float nostril = bump(x - 0.64F, v + 4.46F, 0.31F, 0.15F);
     if (nostril > 0.02F) {
         s.albedo = s.albedo * mix(vec3{1, 1, 1}, vec3{0.20F, 0.12F, 0.11F}, std::min(1.0F, 1.1F * nostril));
     }
@@ -120,7 +123,7 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
         float cover = smoothstep(jaw_line + 0.7F, jaw_line - 0.9F, v);
         cover = std::max(cover, bump(x - 1.0F, v + 5.85F, 1.75F, 0.5F));
         cover = std::max(cover, 0.9F * bump(x - 3.05F, v + 7.2F, 0.6F, 1.5F));
-        cover *= smoothstep(-12.6F, -11.8F, v);
+        cover *= smoothstep(-13.2F, -11.4F, v);
         const float grain = value_noise(7.0F * u, 5.0F * v);
         const float density = std::clamp(cover * (0.35F + 1.5F * look_.beard) - 0.55F * (1.0F - look_.beard) * grain, 0.0F, 1.0F) * (0.35F + 0.57F * look_.beard);
         s.albedo = mix(s.albedo, (0.6F + 0.8F * grain) * mix(hair_, brow_, 0.5F), density);
@@ -170,17 +173,19 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
     return s;
 }
 
-painter::surface painter::lid_rim(bool upper) const {
-    return {upper ? vec3{0.03F, 0.018F, 0.015F} : mix(skin_ * vec3{0.85F, 0.5F, 0.48F}, vec3{0.03F, 0.018F, 0.015F}, 0.25F + 0.4F * look_.lashes), region::skin, 0.5F};
+painter::surface painter::lid_rim(side which, float depth) const {
+    // Lashes at the edge, moist skin behind them.
+    const float strength = which == side::upper ? 1.0F : 0.25F + 0.4F * look_.lashes;
+    return {mix(skin_ * vec3{0.80F, 0.45F, 0.42F}, vec3{0.03F, 0.018F, 0.015F}, strength * smoothstep(0.55F, 0.15F, depth)), region::skin, 0.5F};
 }
 painter::surface painter::lip_inside(float depth) const { return {mix(0.75F * lip_, vec3{0.10F, 0.02F, 0.02F}, depth), region::lips, 1.5F}; }
 painter::surface painter::teeth(float u, float v) const {
     // Gaps between teeth, gums at the roots.
     const float width = 0.62F;
-    const float phase = std::abs(u / width - std::floor(u / width) - 0.5F);
+    const float phase = std::abs(u / width - static_cast<float>(floor_int(u / width)) - 0.5F);
     const float gap = 1.0F - 0.35F * smoothstep(0.42F, 0.5F, phase);
     const bool gum = v > -6.05F || v < -8.0F;
-    const float dim = 0.9F - 0.1F * std::abs(u);
+    const float dim = (v < -7.04F ? 0.72F : 0.92F) - 0.1F * std::abs(u);
     return {gum ? vec3{0.36F, 0.12F, 0.12F} : dim * gap * vec3{0.66F, 0.62F, 0.55F}, region::mouth, 1.5F};
 }
 painter::surface painter::tongue() const { return {{0.34F, 0.10F, 0.10F}, region::mouth, 1.0F}; }
@@ -189,11 +194,11 @@ painter::surface painter::ear(const vec3& vertex_color) const { return {vertex_c
 
 painter::surface painter::eye(float x, float y) const {
     const float r = std::hypot(x, y);
-    constexpr float iris_radius = 0.64F;
-    constexpr float pupil_radius = 0.25F;
-    const vec3 sclera = mix(vec3{0.80F, 0.77F, 0.74F}, vec3{0.75F, 0.55F, 0.50F}, smoothstep(1.0F, 1.6F, r));
+    constexpr float iris_radius = 0.72F;
+    constexpr float pupil_radius = 0.27F;
+    const vec3 sclera = mix(vec3{0.80F, 0.77F, 0.74F}, vec3{0.75F, 0.55F, 0.50F}, smoothstep(1.05F, 1.7F, r));
     const float angle_noise = value_noise(20.0F + 9.0F * x / std::max(r, 0.05F), 20.0F + 9.0F * y / std::max(r, 0.05F));
-    const float ring = smoothstep(0.45F, 0.62F, r);
+    const float ring = smoothstep(0.5F, 0.7F, r);
     vec3 iris = (0.75F + 0.6F * angle_noise) * mix(1.35F, 0.55F, ring) * look_.iris_color;
     iris = iris + 0.25F * bump(r - 0.36F, 0.09F) * look_.iris_color;
     const vec3 inner = mix(vec3{0.008F, 0.007F, 0.006F}, iris, smoothstep(pupil_radius - 0.03F, pupil_radius + 0.04F, r));

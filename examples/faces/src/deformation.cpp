@@ -25,6 +25,9 @@ place place_of(const rest_vertex& v) {
             std::max(0.0F, 1.0F - ratio * ratio)};
 }
 
+/// A displacement of the half face x >= 0 as one of the whole face: the middle does not move sideways.
+vec3 mirrored(const vec3& d, const place& at) { return {at.sign * smoothstep(0.0F, 0.5F, at.x) * d.x, d.y, d.z}; }
+
 vec3 scaled_about(const vec3& p, const vec3& center, float factor) { return factor * (p - center); }
 
 bool is_inside_mouth(const rest_vertex& v) {
@@ -36,11 +39,11 @@ vec3 half_shape(shape_mode mode, const rest_vertex& v, const place& at) {
     const vec3& p = at.p;
     switch (mode) {
         case shape_mode::build:
-            return 0.55F * half_shape(shape_mode::jaw_width, v, at) + 0.6F * half_shape(shape_mode::brow_ridge, v, at) +
-                   0.5F * half_shape(shape_mode::chin_length, v, at) + 0.9F * half_shape(shape_mode::neck_width, v, at) +
-                   0.4F * half_shape(shape_mode::nose_length, v, at) + 0.3F * half_shape(shape_mode::nose_width, v, at) +
+            return 0.75F * half_shape(shape_mode::jaw_width, v, at) + 0.6F * half_shape(shape_mode::brow_ridge, v, at) +
+                   0.6F * half_shape(shape_mode::chin_length, v, at) + 0.9F * half_shape(shape_mode::neck_width, v, at) +
+                   0.6F * half_shape(shape_mode::nose_length, v, at) + 0.45F * half_shape(shape_mode::nose_width, v, at) +
                    0.4F * half_shape(shape_mode::chin_projection, v, at) + (-0.5F) * half_shape(shape_mode::lip_fullness, v, at) +
-                   (-0.5F) * half_shape(shape_mode::eye_size, v, at) + 0.3F * half_shape(shape_mode::face_width, v, at);
+                   (-0.8F) * half_shape(shape_mode::eye_size, v, at) + 0.3F * half_shape(shape_mode::face_width, v, at);
         case shape_mode::face_width:
             return {0.34F * smoothstep(0.8F, 6.5F, x) * smoothstep(-16.0F, -11.0F, y), 0.0F, 0.0F};
         case shape_mode::face_height:
@@ -55,7 +58,7 @@ vec3 half_shape(shape_mode mode, const rest_vertex& v, const place& at) {
             return {0.0F, 0.5F * smoothstep(2.5F, 8.5F, y), 0.0F};
         case shape_mode::cheekbones: {
             const float b = f * bump(x - 5.2F, y + 2.2F, 1.8F, 1.4F);
-            return {0.26F * b, 0.0F, 0.20F * b};
+            return {0.22F * b, 0.0F, 0.15F * b};
         }
         case shape_mode::cheek_fullness: {
             const float b = f * bump(x - 4.8F, y + 5.6F, 2.0F, 2.2F);
@@ -77,17 +80,18 @@ vec3 half_shape(shape_mode mode, const rest_vertex& v, const place& at) {
         case shape_mode::nose_length:
             return {0.0F, -0.36F * f * smoothstep(-0.5F, -4.0F, y) * smoothstep(-7.0F, -4.6F, y) * bump(x, 2.4F), 0.0F};
         case shape_mode::nose_width:
-            return {f * (0.24F * bump(x - 1.15F, y + 4.1F, 0.85F, 0.9F) + 0.07F * bump(x - 0.7F, y + 1.8F, 0.6F, 1.8F)), 0.0F, 0.0F};
+            return {f * (0.26F * bump(x - 1.2F, y + 3.85F, 0.85F, 0.9F) + 0.07F * bump(x - 0.7F, y + 1.8F, 0.6F, 1.8F)), 0.0F, 0.0F};
         case shape_mode::nose_bridge:
             return {0.0F, 0.0F, 0.24F * f * bump(x, y + 1.3F, 0.8F, 1.5F)};
         case shape_mode::nose_tip:
-            return {0.0F, 0.26F * f * bump(x, y + 4.2F, 1.2F, 0.9F), 0.16F * f * bump(x, y + 3.9F, 0.9F, 0.9F)};
+            return {0.0F, 0.26F * f * bump(x, y + 3.95F, 1.2F, 0.9F), 0.16F * f * bump(x, y + 3.65F, 0.9F, 0.9F)};
         case shape_mode::mouth_width:
             return {0.26F * f * bump(x - 2.4F, y + 7.0F, 1.5F, 1.7F), 0.0F, 0.0F};
         case shape_mode::lip_fullness: {
-            const float b = f * std::sqrt(at.along) * (is_inside_mouth(v) ? 0.0F : 1.0F);
-            return at.lower_lip ? vec3{0.0F, -0.20F * b * bump(y + 7.9F, 0.75F), 0.12F * b * bump(y + 7.45F, 0.6F)}
-                                : vec3{0.0F, 0.17F * b * bump(y + 6.25F, 0.65F), 0.11F * b * bump(y + 6.6F, 0.6F)};
+            // The lips thicken away from the line between them, which stays closed.
+            const float b = f * std::sqrt(at.along) * (is_inside_mouth(v) ? 0.0F : 1.0F) * smoothstep(0.0F, 0.4F, std::abs(y - anatomy::mouth_y));
+            return at.lower_lip ? vec3{0.0F, -0.15F * b * bump(y + 7.9F, 0.75F), 0.10F * b * bump(y + 7.45F, 0.6F)}
+                                : vec3{0.0F, 0.13F * b * bump(y + 6.25F, 0.65F), 0.09F * b * bump(y + 6.6F, 0.6F)};
         }
         case shape_mode::mouth_height:
             return {0.0F, 0.28F * f * bump(x, y + 7.1F, 3.2F, 2.3F), 0.0F};
@@ -149,7 +153,7 @@ vec3 half_action(action which, const rest_vertex& v, const place& at) {
         case action::corners_down: {
             const float c = f * bump(x - 2.5F, y + 7.1F, 1.25F, 1.25F);
             const float fold = f * bump(x - 2.95F - 0.1F * (-7.4F - y), 0.3F) * bump(y + 8.3F, 0.9F);
-            return {0.12F * c, -0.85F * c, -0.15F * c - 0.18F * fold};
+            return {0.12F * c, -0.85F * c, -0.15F * c - 0.12F * fold};
         }
         case action::lip_press: {
             const float b = f * slit;
@@ -178,7 +182,7 @@ vec3 half_action(action which, const rest_vertex& v, const place& at) {
             return {0.0F, 0.36F * b + 0.18F * ball, 0.12F * b + 0.12F * ball - 0.12F * f * bump(x, y + 8.75F, 1.3F, 0.35F)};
         }
         case action::nose_wrinkle: {
-            const float wing = f * bump(x - 1.3F, y + 4.1F, 1.0F, 1.1F);
+            const float wing = f * bump(x - 1.3F, y + 3.9F, 1.0F, 1.1F);
             const float cheek = f * bump(x - 2.4F, y + 2.6F, 1.3F, 1.3F);
             const float lines = f * bump(x, 1.1F) * (bump(y - 0.35F, 0.17F) + bump(y + 0.35F, 0.17F));
             const float brow = f * bump(x - 1.4F, y - 1.9F, 1.4F, 1.0F);
@@ -201,7 +205,7 @@ vec3 half_action(action which, const rest_vertex& v, const place& at) {
             return {-0.34F * inward, -0.72F * b, 0.16F * b - 0.2F * frown};
         }
         case action::lid_raise:
-            return v.eye_side == side::upper ? -0.42F * closing : -0.06F * closing;
+            return v.eye_side == side::upper ? -0.46F * closing : -0.08F * closing;
         case action::lid_tighten:
             return v.eye_side == side::upper ? 0.22F * closing : 0.45F * closing;
         case action::cheek_raise: {
@@ -219,14 +223,12 @@ vec3 half_action(action which, const rest_vertex& v, const place& at) {
 
 vec3 shape_displacement(shape_mode mode, const rest_vertex& vertex) {
     const place at = place_of(vertex);
-    const vec3 d = half_shape(mode, vertex, at);
-    return {at.sign * d.x, d.y, d.z};
+    return mirrored(half_shape(mode, vertex, at), at);
 }
 
 vec3 action_displacement(action which, const rest_vertex& vertex) {
     const place at = place_of(vertex);
-    const vec3 d = half_action(which, vertex, at);
-    return {at.sign * d.x, d.y, d.z};
+    return mirrored(half_action(which, vertex, at), at);
 }
 
 float action_crease(action which, const rest_vertex& v) {
@@ -239,7 +241,7 @@ float action_crease(action which, const rest_vertex& v) {
         case action::smile:
             return 0.40F * f * bump(x - (3.05F - 0.28F * (y + 6.0F)), 0.36F) * smoothstep(-8.0F, -6.4F, y) * smoothstep(-3.6F, -4.6F, y);
         case action::corners_down:
-            return 0.35F * f * bump(x - 2.95F - 0.1F * (-7.4F - y), 0.32F) * bump(y + 8.2F, 1.0F);
+            return 0.25F * f * bump(x - 2.95F - 0.1F * (-7.4F - y), 0.36F) * bump(y + 8.2F, 1.0F);
         case action::upper_lip_raise:
             return 0.40F * f * bump(x - (2.6F - 0.3F * (y + 5.4F)), 0.36F) * smoothstep(-7.4F, -6.2F, y) * smoothstep(-3.4F, -4.4F, y);
         case action::chin_raise:

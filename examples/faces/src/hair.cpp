@@ -34,7 +34,7 @@ style_shape shape_of(hair_style style) {
         case hair_style::bald: return {};
         case hair_style::buzz: return {.front = 6.3F, .temple = 4.9F, .top = 0.22F, .forehead = 0.0F, .sides = 0.14F, .sideburn = -1.2F, .fringe = 0.5F};
         case hair_style::short_side:
-            return {.front = 6.6F, .temple = 4.6F, .part = 2.6F, .sweep = 1.3F, .top = 1.35F, .forehead = 0.55F, .sides = 0.5F, .wave = 0.12F, .fringe = 0.5F, .strands = from_part};
+            return {.front = 6.6F, .temple = 4.6F, .part = 2.6F, .sweep = 1.3F, .top = 1.3F, .forehead = 0.4F, .sides = 0.5F, .wave = 0.12F, .fringe = 0.5F, .strands = from_part};
         case hair_style::short_up:
             return {.front = 6.5F, .temple = 5.0F, .top = 1.5F, .forehead = 1.5F, .sides = 0.35F, .wave = 0.25F, .wave_length = 2.2F, .fringe = 0.6F};
         case hair_style::receding:
@@ -44,9 +44,9 @@ style_shape shape_of(hair_style style) {
         case hair_style::bob:
             return {.front = 2.7F, .temple = 2.2F, .top = 1.1F, .forehead = 0.25F, .sides = 1.1F, .length = -8.8F, .opening = 0.66F, .flare = -0.35F, .fringe = 0.6F, .cut_fringe = true};
         case hair_style::long_straight:
-            return {.front = 6.6F, .temple = 4.4F, .part = 0.3F, .sweep = 0.8F, .top = 0.8F, .forehead = 0.2F, .sides = 0.85F, .length = -19.0F, .opening = 0.62F, .flare = 0.3F, .fringe = 0.5F, .strands = from_part};
+            return {.front = 6.6F, .temple = 4.4F, .part = 0.3F, .sweep = 0.8F, .top = 0.8F, .forehead = 0.2F, .sides = 0.85F, .length = -19.0F, .opening = 0.62F, .flare = 0.3F, .fringe = 0.35F, .strands = from_part};
         case hair_style::long_wavy:
-            return {.front = 6.5F, .temple = 4.0F, .part = -2.2F, .sweep = 1.4F, .top = 1.25F, .forehead = 0.4F, .sides = 1.25F, .length = -17.0F, .opening = 0.62F, .wave = 0.75F, .wave_length = 3.4F, .flare = 0.9F, .fringe = 0.6F, .strands = from_part};
+            return {.front = 6.5F, .temple = 4.0F, .part = -2.2F, .sweep = 1.4F, .top = 1.25F, .forehead = 0.4F, .sides = 1.25F, .length = -17.0F, .opening = 0.62F, .wave = 0.6F, .wave_length = 4.6F, .flare = 0.9F, .fringe = 0.4F, .strands = from_part};
         case hair_style::tied_back:
             return {.front = 6.6F, .temple = 5.2F, .top = 0.5F, .forehead = 0.1F, .sides = 0.3F, .sideburn = -1.0F, .nape = -7.5F, .fringe = 0.6F, .bun = true};
     }
@@ -91,12 +91,12 @@ hair_mesh build_hair(hair_style style) {
     constexpr std::size_t columns = 2 * half_columns;
     const bool hangs = s.length < 0.0F;
     std::vector<float> heights;
-    for (float y = 11.55F; y > -9.5F; y -= y > 10.0F ? 0.22F : (y > 1.0F ? 0.45F : 0.6F)) {
+    for (float y = 11.599F; y > -9.5F; y -= y > 10.0F ? 0.22F : (y > 1.0F ? 0.45F : 0.6F)) {
         heights.push_back(y);
     }
     if (hangs) {
         heights.clear();
-        for (float y = 11.55F; y > s.length; y -= y > 10.0F ? 0.22F : (y > 1.0F ? 0.45F : 0.7F)) {
+        for (float y = 11.599F; y > s.length; y -= y > 10.0F ? 0.22F : (y > 1.0F ? 0.45F : 0.7F)) {
             heights.push_back(y);
         }
         heights.push_back(s.length);
@@ -134,8 +134,8 @@ hair_mesh build_hair(hair_style style) {
             const float crown = smoothstep(4.0F, 9.5F, base.y);
             float thickness = mix(s.sides, s.top, crown) + s.forehead * bump(base.x, 4.5F) * smoothstep(1.0F, 6.0F, base.z) * smoothstep(4.0F, 7.5F, base.y);
             if (s.part != 0.0F) {
-                thickness *= 1.0F - 0.35F * bump(base.x - s.part, 0.55F) * smoothstep(-2.0F, 1.0F, base.z) * smoothstep(5.0F, 7.0F, base.y);
-                thickness *= 1.0F + 0.12F * std::clamp((s.part - base.x) * (s.part > 0 ? 1.0F : -1.0F), -2.0F, 2.0F);
+                thickness *= 1.0F - 0.25F * bump(base.x - s.part, 0.6F) * smoothstep(-2.0F, 1.0F, base.z) * smoothstep(5.0F, 7.0F, base.y);
+                thickness *= 1.0F + 0.08F * std::clamp((s.part - base.x) * (s.part > 0 ? 1.0F : -1.0F), -2.0F, 2.0F);
             }
             thickness *= smoothstep(-0.3F, style == hair_style::short_up ? 1.6F : 2.2F, inside) * 0.92F + 0.08F;
             const float phase = 2.0F * std::numbers::pi_v<float> / s.wave_length;
@@ -144,7 +144,7 @@ hair_mesh build_hair(hair_style style) {
                 thickness += s.wave * std::sin(phase * arc + 1.7F * std::sin(phase * 0.6F * y)) * std::sin(phase * y + 1.3F * std::sin(phase * 0.5F * arc)) * smoothstep(0.0F, 1.5F, inside) * smoothstep(11.5F, 9.5F, base.y);
             } else if (s.wave > 0.0F) {
                 // Irregular waves: locks of about 1.7 wave lengths in width, shifted against each other.
-                const float lock = 3.0F * std::sin(1.9F * arc / s.wave_length) + 1.7F * std::sin(0.83F * arc + 1.0F);
+                const float lock = 1.8F * std::sin(1.9F * arc / s.wave_length) + 1.2F * std::sin(0.83F * arc + 1.0F);
                 thickness += s.wave * (0.5F * std::sin(phase * y + lock) + 0.25F * std::sin(0.61F * phase * y - 0.7F * lock)) * smoothstep(0.0F, 2.5F, inside) * smoothstep(11.0F, 7.0F, y);
             }
             if (hangs) {  // room for the ears
@@ -165,13 +165,15 @@ hair_mesh build_hair(hair_style style) {
             strand.inside = inside;
             strand.direction = r > 0 ? normalized(p - previous[c]) : vec3{0, 0, 1};
             strand.roots = s.cut_fringe || y < -3.0F ? 0.0F : 1.0F;
-            if (s.strands == style_shape::flow::from_part && !hanging) {
-                // Strands lie across the head, away from the parting; at the sides they turn into hanging ones.
+            if (s.strands == style_shape::flow::from_part) {
+                // Strands lie across the head, away from the parting; at the sides they turn into hanging ones. Both are
+                // numbered by how far back they lie, so that they continue each other.
                 const float side_of_part = base.x < s.part ? -1.0F : 1.0F;
-                const float top = smoothstep(1.5F, 5.0F, y) * smoothstep(-9.0F, -4.0F, base.z);
-                const float layer = side_of_part * (11.0F - 1.1F * (base.z + 1.0F) + 0.25F * std::abs(base.x - s.part));
-                strand.across = mix(strand.across, layer, top);
+                const auto layer = [&](float z) { return 11.0F - 1.1F * (z + 1.0F); };
+                const float top = hanging ? 0.0F : smoothstep(1.5F, 5.0F, y) * smoothstep(-9.0F, -4.0F, base.z);
+                const float hanging_layer = (around < 0.0F ? -1.0F : 1.0F) * layer(bare_head(row_at_height(3.0F), around).z);
                 const vec3 lateral = normalized(cross(vec3{0.25F * side_of_part, 0, 1}, out));
+                strand.across = mix(hanging_layer, side_of_part * (layer(base.z) + 0.25F * std::abs(base.x - s.part) * smoothstep(4.0F, 8.0F, y)), top);
                 strand.direction = normalized(mix(strand.direction, -side_of_part * lateral, top));
                 strand.along = mix(strand.along, std::abs(base.x - s.part) + std::max(0.0F, 11.0F - base.y), top);
             }

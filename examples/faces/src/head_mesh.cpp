@@ -62,13 +62,13 @@ constexpr std::array<std::array<float, 2>, 10> nose_height{
     {{-5.15F, 0.0F}, {-4.95F, 0.12F}, {-4.7F, 0.85F}, {-4.4F, 1.75F}, {-3.95F, 2.3F}, {-3.4F, 2.2F}, {-2.4F, 1.62F}, {-0.9F, 0.78F},
      {0.3F, 0.2F}, {1.6F, 0.0F}}};
 constexpr std::array<std::array<float, 2>, 6> nose_half_width{
-    {{-5.2F, 1.0F}, {-4.2F, 1.05F}, {-3.2F, 0.88F}, {-1.5F, 0.70F}, {0.0F, 0.66F}, {1.6F, 0.9F}}};
+    {{-5.2F, 1.05F}, {-4.2F, 1.1F}, {-3.2F, 0.88F}, {-1.5F, 0.70F}, {0.0F, 0.66F}, {1.6F, 0.9F}}};
 
 /// Almond shape of the eye opening; `t` runs from 0 at the inner corner to 1 at the outer one.
 float upper_lid_shape(float t) { return std::pow(4.0F * t * (1.0F - t), 0.72F) * (1.06F - 0.22F * (t - 0.3F)); }
 float lower_lid_shape(float t) { return std::pow(4.0F * t * (1.0F - t), 0.85F) * (0.95F + 0.3F * (t - 0.5F)); }
-constexpr float upper_lid_opening = 0.76F;
-constexpr float lower_lid_opening = 0.53F;
+constexpr float upper_lid_opening = 0.70F;
+constexpr float lower_lid_opening = 0.60F;
 
 /// Everything that distinguishes a face from the bare head. x >= 0 here; the face is symmetric.
 /// \param p        point of the bare head
@@ -107,15 +107,16 @@ vec3 add_features(vec3 p, side eye, side mouth, float opening) {
     z -= 0.11F * bump(x - fold_x, 0.38F) * smoothstep(-8.0F, -6.2F, y) * smoothstep(-3.6F, -4.5F, y);
 
     // Nose: a ridge with a rounded cross-section, a ball at the tip and two wings.
-    const float ridge = interpolate(nose_height, y);
-    const float half_width = interpolate(nose_half_width, y);
+    const float nose_y = y - 0.28F * smoothstep(-0.3F, -3.0F, y);  // the tables are for a nose that is longer than average
+    const float ridge = interpolate(nose_height, nose_y);
+    const float half_width = interpolate(nose_half_width, nose_y);
     float nose = ridge * std::exp(-std::pow(x / half_width, 2.1F));
-    const float tip = 0.22F * bump(x - 0.22F, y + 3.95F, 0.55F, 0.5F);
-    const float wing = 1.12F * std::exp(-std::pow(std::hypot((x - 1.18F) / 0.56F, (y + 4.2F) / 0.62F), 2.6F));
+    const float tip = 0.22F * bump(x - 0.22F, nose_y + 3.95F, 0.55F, 0.5F);
+    const float wing = 1.2F * std::exp(-std::pow(std::hypot((x - 1.24F) / 0.58F, (nose_y + 4.2F) / 0.62F), 2.6F));
     nose = smooth_max(nose, wing, 0.35F) + tip;
     z += nose;
     // Nostrils: hollows in the underside.
-    z -= 0.35F * bump(x - 0.62F, y + 4.68F, 0.33F, 0.2F);
+    z -= 0.35F * bump(x - 0.66F, nose_y + 4.68F, 0.33F, 0.2F);
 
     // Lips: two rounded bands that end at the corners.
     const float corner = anatomy::mouth_corner;
@@ -134,11 +135,13 @@ vec3 add_features(vec3 p, side eye, side mouth, float opening) {
         z += envelope * profile * bump(std::max(v - 1.0F, 0.0F), 1.2F);
     }
     // Mouth corners sit in small pits.
-    z -= 0.20F * bump(x - corner - 0.05F, from_line, 0.42F, 0.42F);
+    z -= 0.14F * bump(x - corner - 0.05F, from_line, 0.42F, 0.42F);
 
     vec3 q{p.x, y, p.z + front * z};
     // The mouth line: slightly lower in the middle of the cupid's bow, corners level.
     q.y += -0.05F * bump(x, from_line, 0.5F, 0.8F) + 0.07F * bump(x - 0.7F, from_line, 0.5F, 0.8F);
+
+    q.y += 0.10F * bump(x - 2.5F, from_line, 1.0F, 0.9F);
 
     // Eyes: open the slit, tilt it a little, and drape the lids over the eyeball.
     const float t = std::clamp((x - anatomy::eye_inner) / (anatomy::eye_outer - anatomy::eye_inner), 0.0F, 1.0F);
@@ -159,7 +162,7 @@ vec3 add_features(vec3 p, side eye, side mouth, float opening) {
     q.z = mix(q.z, draped, smoothstep(2.6F, 1.7F, std::hypot(dx, 1.1F * dy)));
     // Crease above the upper lid.
     if (eye == side::upper && opening > 0.5F) {
-        const float crease_y = anatomy::eye_y + 0.30F + 0.72F * upper_lid_shape(t) * upper_lid_opening / 0.76F;
+        const float crease_y = anatomy::eye_y + 0.30F + 0.67F * upper_lid_shape(t) * upper_lid_opening / 0.70F;
         q.z -= 0.10F * bump(q.y - crease_y - 0.22F, 0.16F) * smoothstep(0.0F, 0.25F, t) * smoothstep(1.0F, 0.8F, t);
     }
     q.x = sign * std::abs(q.x);
@@ -335,6 +338,9 @@ void builder::slit_lining(const std::vector<std::uint32_t>& upper, const std::ve
         vertex.kind = kind;
         const float up = which == side::upper ? 1.0F : -1.0F;
         for (vec3* p : {&vertex.position, &vertex.eyes_closed}) {
+            if (k == 0) {
+                continue;  // the edge itself, once more with the colour of the lining
+            }
             if (kind == part::lid_rim) {
                 const vec3 center = eye_center(p->x < 0.0F ? -1.0F : 1.0F);
                 const vec3 out = *p - center;
@@ -351,20 +357,20 @@ void builder::slit_lining(const std::vector<std::uint32_t>& upper, const std::ve
         return vertex;
     };
     for (const side which : {side::upper, side::lower}) {
-        std::vector<std::uint32_t> edge = which == side::upper ? upper : lower;
-        for (std::size_t k = 1; k <= depth; ++k) {
+        std::vector<std::uint32_t> front;
+        for (std::size_t k = 0; k <= depth; ++k) {
             std::vector<std::uint32_t> next;
             for (const std::uint32_t e : which == side::upper ? upper : lower) {
                 next.push_back(add(inner(e, which, k)));
             }
-            for (std::size_t i = 0; i + 1 < edge.size(); ++i) {
+            for (std::size_t i = 0; k > 0 && i + 1 < next.size(); ++i) {
                 if (which == side::upper) {
-                    quad(edge[i], next[i], next[i + 1], edge[i + 1]);
+                    quad(front[i], next[i], next[i + 1], front[i + 1]);
                 } else {
-                    quad(next[i], edge[i], edge[i + 1], next[i + 1]);
+                    quad(next[i], front[i], front[i + 1], next[i + 1]);
                 }
             }
-            edge = next;
+            front = next;
         }
     }
 }
@@ -415,12 +421,14 @@ void builder::mouth() {
         vertex.eyes_closed = vertex.position;
         return vertex;
     });
-    sheet(7, 9, [&](std::size_t i, std::size_t j) {
-        const float x = mix(-3.2F, 3.2F, static_cast<float>(j) / 8.0F);
-        const float y = mix(-4.2F, -10.6F, static_cast<float>(i) / 6.0F);
-        rest_vertex vertex = arch(x, y, 0.0F, part::cavity, y > -7.0F ? side::upper : side::lower);
-        vertex.position = {x, y, 5.2F - 0.12F * x * x};
-        vertex.eyes_closed = vertex.position;
+    // A bag behind the lips, open to the front.
+    sheet(9, 13, [&](std::size_t i, std::size_t j) {
+        const float a = mix(-1.55F, 1.55F, static_cast<float>(j) / 12.0F);
+        const float b = mix(1.5F, -1.5F, static_cast<float>(i) / 8.0F);
+        const vec3 inside{2.5F * std::sin(a) * std::cos(b), -7.2F + 2.7F * std::sin(b), 7.0F - 3.6F * std::cos(a) * std::cos(b)};
+        rest_vertex vertex = arch(inside.x, inside.y, 0.0F, part::cavity, inside.y > -7.0F ? side::upper : side::lower);
+        vertex.position = inside;
+        vertex.eyes_closed = inside;
         return vertex;
     });
 }

@@ -138,6 +138,18 @@ head_model::head_model() : head_(build_head()) {
         }
     }
 
+    tint_.reserve(rest.size());
+    for (const rest_vertex& v : rest) {
+        tint_.push_back(skin_tint_at(v));
+    }
+
+    triangle_parts_.reserve(head_.triangles().size());
+    for (const triangle& t : head_.triangles()) {
+        triangle_parts_.push_back(rest[t[0]].kind);
+        const vec3& p = rest[t[0]].position;
+        around_mouth_.push_back(p.y < 0.0F && p.y > -13.0F && p.z > -4.0F ? 1 : 0);
+    }
+
     using by = landmark_place::by;
     // Half of the face (x >= 0); the other half mirrors it.
     const std::array<landmark_place, 8> jaw{{{7.0F, -0.6F}, {6.9F, -2.6F}, {6.6F, -4.6F}, {6.1F, -6.6F}, {5.3F, -8.4F}, {4.2F, -9.8F}, {2.9F, -10.9F}, {1.4F, -11.5F}}};
@@ -155,13 +167,13 @@ head_model::head_model() : head_(build_head()) {
     places[27] = {0.0F, 0.2F};
     places[28] = {0.0F, -1.2F};
     places[29] = {0.0F, -2.6F};
-    places[30] = {0.0F, -3.9F};
-    places[33] = {0.0F, -4.95F};
+    places[30] = {0.0F, -3.65F};
+    places[33] = {0.0F, -4.67F};
     for (const float sign : {-1.0F, 1.0F}) {
         const std::size_t outer = sign < 0 ? 31 : 35;
         const std::size_t inner = sign < 0 ? 32 : 34;
-        places[outer] = {sign * 1.55F, -4.5F};
-        places[inner] = {sign * 0.7F, -4.85F};
+        places[outer] = {sign * 1.6F, -4.2F};
+        places[inner] = {sign * 0.75F, -4.55F};
     }
     const auto eye = [&](std::size_t first, float sign, float start, float end) {
         const float width = end - start;
@@ -237,8 +249,8 @@ void head_model::build_style(hair_style which, style& result) const {
     vertex_normals(positions, triangles, normals);
 
     // Look at the head from many directions; what a vertex cannot be seen from does not light it.
-    constexpr std::size_t count = 96;
-    constexpr std::size_t size = 160;
+    constexpr std::size_t count = 64;
+    constexpr std::size_t size = 128;
     constexpr float extent = 46.0F;
     std::vector<occlusion> loss(positions.size(), occlusion{});
     z_buffer buffer;

@@ -54,9 +54,9 @@ std::array<float, 9> lamp(const vec3& towards, float strength, float ambient) {
 light make_light(light_preset preset) {
     switch (preset) {
         case light_preset::frontal: return {lamp({0.0F, 0.25F, 1.0F}, 0.75F, 0.30F), {1.0F, 0.99F, 0.97F}};
-        case light_preset::left: return {lamp({-1.0F, 0.25F, 0.45F}, 0.95F, 0.20F), {1.0F, 0.98F, 0.95F}};
-        case light_preset::right: return {lamp({1.0F, 0.25F, 0.45F}, 0.95F, 0.20F), {1.0F, 0.98F, 0.95F}};
-        case light_preset::above: return {lamp({0.0F, 1.0F, 0.45F}, 0.95F, 0.22F), {1.0F, 0.99F, 0.97F}};
+        case light_preset::left: return {lamp({-1.0F, 0.25F, 0.30F}, 1.0F, 0.16F), {1.0F, 0.98F, 0.95F}};
+        case light_preset::right: return {lamp({1.0F, 0.25F, 0.30F}, 1.0F, 0.16F), {1.0F, 0.98F, 0.95F}};
+        case light_preset::above: return {lamp({0.0F, 1.0F, 0.55F}, 0.90F, 0.30F), {1.0F, 0.99F, 0.97F}};
         case light_preset::below: return {lamp({0.0F, -1.0F, 0.6F}, 0.85F, 0.20F), {1.0F, 0.94F, 0.86F}};
         case light_preset::rim: {
             light both{lamp({0.9F, 0.3F, -0.55F}, 1.0F, 0.16F), {0.97F, 0.99F, 1.0F}};
@@ -67,7 +67,7 @@ light make_light(light_preset preset) {
             return both;
         }
         case light_preset::soft: return {lamp({0.1F, 0.8F, 0.6F}, 0.35F, 0.60F), {1.0F, 1.0F, 1.0F}};
-        case light_preset::window: return {lamp({-0.75F, 0.45F, 0.65F}, 0.85F, 0.24F), {0.98F, 0.99F, 1.0F}};
+        case light_preset::window: return {lamp({-0.75F, 0.45F, 0.65F}, 0.85F, 0.24F), {1.0F, 0.985F, 0.96F}};
     }
     return {};
 }

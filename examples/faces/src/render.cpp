@@ -4,6 +4,7 @@
 #include "../rasterizer.hpp"
 
 #include <moden/core/error.hpp>
+#include <moden/core/random.hpp>
 
 #include <cmath>
 
@@ -11,56 +12,50 @@ namespace faces {
 namespace {
 
 /// What shading needs at a vertex, together so that one triangle touches few cache lines.
-struct shaded_vertex {
+struct alignas(64) shaded_vertex {
     vec3 normal;      ///< camera frame
+    float x, y;       ///< on the sample grid
     vec3 color;       ///< skin only
     float u, v;       ///< paint coordinates: material x, y; direction for eyeballs
     float loss;       ///< shading taken away by the rest of the head
     float dim;        ///< creases drawn by actions, 1 where there are none
 };
 
-float random_unit(std::uint64_t seed, std::uint64_t index) {
-    std::uint64_t z = seed * 0x9E3779B97F4A7C15ULL + (index + 1) * 0xD1B54A32D192ED03ULL;
-    z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27U)) * 0x94D049BB133111EBULL;
-    return static_cast<float>((z ^ (z >> 31U)) >> 40U) * 0x1.0p-24F;
-}
-
-/// Colour behind the head at picture coordinates in [0, 1].
+/// Colour behind the head at picture coordinates in [0, 1]: the blend of the two colours is tabulated on a coarse grid, since it is smooth.
 class backdrop {
 public:
-    explicit backdrop(const background& b) : b_(b), direction_{std::cos(b.angle), std::sin(b.angle), 0.0F} {
-        for (std::size_t i = 0; i < blobs_.size(); ++i) {
-            const auto r = [&](std::uint64_t k) { return random_unit(b.seed, 4 * i + k); };
-            blobs_[i] = {1.4F * r(0) - 0.2F, 1.4F * r(1) - 0.2F, 0.08F + 0.25F * r(2), r(3)};
+    explicit backdrop(const background& b) : b_(b) {
+        const vec3 direction{std::cos(b.angle), std::sin(b.angle), 0.0F};
+        for (std::size_t i = 0; i < nodes && b.style != background_style::plain; ++i) {
+            for (std::size_t j = 0; j < nodes; ++j) {
+                const float x = static_cast<float>(j) / (nodes - 1), y = static_cast<float>(i) / (nodes - 1);
+                blend_[i][j] = b.style == background_style::gradient ? smoothstep(-0.1F, 1.1F, 0.5F + direction.x * (x - 0.5F) - direction.y * (y - 0.5F))
+                                                                     : blobs(x, y);
+            }
         }
     }
     vec3 at(float x, float y) const {
-        switch (b_.style) {
-            case background_style::plain: return b_.first;
-            case background_style::gradient: {
-                const float t = 0.5F + direction_.x * (x - 0.5F) - direction_.y * (y - 0.5F);
-                return mix(b_.first, b_.second, smoothstep(-0.1F, 1.1F, t));
-            }
-            case background_style::blobs: {
-                float t = 0.0F;
-                for (const blob& spot : blobs_) {
-                    const float dx = x - spot.x, dy = y - spot.y;
-                    t += (spot.tone - 0.35F) * std::exp(-(dx * dx + dy * dy) / (spot.size * spot.size));
-                }
-                return mix(b_.first, b_.second, std::clamp(0.5F + 0.8F * t, 0.0F, 1.0F));
-            }
-        }
-        return b_.first;
+        const float px = x * (nodes - 1), py = y * (nodes - 1);
+        const auto j = std::min(static_cast<std::size_t>(px), nodes - 2), i = std::min(static_cast<std::size_t>(py), nodes - 2);
+        const float tx = px - static_cast<float>(j), ty = py - static_cast<float>(i);
+        return mix(b_.first, b_.second, mix(mix(blend_[i][j], blend_[i][j + 1], tx), mix(blend_[i + 1][j], blend_[i + 1][j + 1], tx), ty));
     }
 
 private:
-    struct blob {
-        float x, y, size, tone;
-    };
+    /// A dozen soft spots at random places.
+    float blobs(float x, float y) const {
+        float t = 0.5F;
+        for (std::uint64_t i = 0; i < 12; ++i) {
+            const auto r = [&](std::uint64_t k) { return moden::uniform_from<float>(moden::philox(b_.seed, 0, i), k); };
+            const float size = 0.08F + 0.25F * r(2);
+            t += 0.8F * (r(3) - 0.35F) * bump(x - 1.4F * r(0) + 0.2F, y - 1.4F * r(1) + 0.2F, size, size);
+        }
+        return std::clamp(t, 0.0F, 1.0F);
+    }
+
+    static constexpr std::size_t nodes = 25;
     background b_;
-    vec3 direction_;
-    std::array<blob, 12> blobs_{};
+    std::array<std::array<float, nodes>, nodes> blend_{};
 };
 
 /// sRGB encoding through a table: pictures need it a few hundred thousand times.
@@ -110,6 +105,8 @@ struct renderer::workspace {
     std::vector<shaded_vertex> vertices;
     std::vector<screen_vertex> screen;
     std::vector<float> creases;
+    std::vector<std::uint8_t> needed;          ///< one per vertex: corner of a triangle that faces the camera
+    std::vector<std::uint32_t> facing;         ///< triangles of the head to draw
     z_buffer buffer;
     std::vector<vec3> radiance;                ///< one per sample
     std::vector<std::uint8_t> sample_region;
@@ -174,9 +171,33 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
     for (std::size_t v = 0; v < total; ++v) {
         const vec3 p = rotation * positions[v];
         w.screen[v] = {samples * (offset_x + scale * p.x), samples * (offset_y - scale * p.y), p.z};
+    }
+    const bool open_mouth = actions[static_cast<std::size_t>(action::jaw_open)] > 0.0F || actions[static_cast<std::size_t>(action::upper_lip_raise)] > 0.0F ||
+                            actions[static_cast<std::size_t>(action::lower_lip_down)] > 0.0F;
+    w.needed.assign(head_size, 0);
+    w.facing.clear();
+    const std::span<const triangle> head_triangles(model.head().triangles());
+    for (std::size_t t = 0; t < head_triangles.size(); ++t) {
+        const triangle& c = head_triangles[t];
+        const screen_vertex &p = w.screen[c[0]], &q = w.screen[c[1]], &r = w.screen[c[2]];
+        // Skin, eyes and ears are closed surfaces: their back sides are never seen, except through the open mouth.
+        const part kind = model.triangle_parts()[t];
+        const bool closed = (kind == part::skin && !(open_mouth && model.around_mouth()[t] != 0)) || kind == part::eyeball || kind == part::ear;
+        if (closed && (q.x - p.x) * (r.y - p.y) - (r.x - p.x) * (q.y - p.y) >= 0.0F) {
+            continue;
+        }
+        w.facing.push_back(static_cast<std::uint32_t>(t));
+        w.needed[c[0]] = w.needed[c[1]] = w.needed[c[2]] = 1;
+    }
+    for (std::size_t v = 0; v < total; ++v) {
+        const bool is_hair = v >= head_size;
+        if (!is_hair && w.needed[v] == 0) {
+            continue;
+        }
         shaded_vertex& s = w.vertices[v];
         s.normal = rotation * w.normals[v];
-        const bool is_hair = v >= head_size;
+        s.x = w.screen[v].x;
+        s.y = w.screen[v].y;
         s.loss = 0.0F;
         if (shadows) {
             const occlusion& loss = is_hair ? style.hair_loss[v - head_size] : style.head_loss[v];
@@ -198,31 +219,26 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
         s.u = rest.material.x + (rest.material.z < -0.5F ? (rest.material.x < 0.0F ? -30.0F : 30.0F) : 0.0F);
         s.v = rest.material.y;
         if (rest.kind == part::skin || rest.kind == part::ear) {
-            s.color = paint.skin_vertex(rest);
+            s.color = paint.skin_vertex(model.tint()[v]);
         } else if (rest.kind == part::eyeball) {
             const vec3 d = rest.position - eye_center(rest.position.x < 0.0F ? -1.0F : 1.0F);
             s.color = d;
             s.u = d.x;
             s.v = d.y;
+        } else if (rest.kind == part::lid_rim) {
+            const vec3 center = eye_center(rest.position.x < 0.0F ? -1.0F : 1.0F);
+            s.color = {length(rest.position - center) > anatomy::eyeball_radius ? 0.0F : 1.0F, 0.0F, 0.0F};
         } else if (rest.kind == part::lip_inside) {
-            s.color = {(9.8F - rest.position.z) / 1.2F, 0.0F, 0.0F};
+            s.color = {(9.4F - rest.position.z) / 1.0F, 0.0F, 0.0F};  // how deep inside the mouth
         }
     }
 
     // Visibility.
     const std::size_t width = options.size * options.samples;
     w.buffer.clear(width, width);
-    const std::span<const triangle> head_triangles(model.head().triangles());
-    for (std::size_t t = 0; t < head_triangles.size(); ++t) {
+    for (const std::uint32_t t : w.facing) {
         const triangle& c = head_triangles[t];
-        const screen_vertex &p = w.screen[c[0]], &q = w.screen[c[1]], &r = w.screen[c[2]];
-        // Skin, eyes and ears are closed surfaces: their back sides are never seen.
-        const part kind = model.head().rest()[c[0]].kind;
-        const bool closed = kind == part::skin || kind == part::eyeball || kind == part::ear;
-        if (closed && (q.x - p.x) * (r.y - p.y) - (r.x - p.x) * (q.y - p.y) >= 0.0F) {
-            continue;
-        }
-        w.buffer.draw(p, q, r, static_cast<std::uint32_t>(t), [](float, float) { return true; });
+        w.buffer.draw(w.screen[c[0]], w.screen[c[1]], w.screen[c[2]], t, [](float, float) { return true; });
     }
     const auto first_hair = static_cast<std::uint32_t>(head_triangles.size());
     if (style.shell) {
@@ -289,40 +305,44 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
                 corner += static_cast<std::uint32_t>(head_size);
             }
         }
-        const screen_vertex &a = w.screen[c[0]], &b = w.screen[c[1]], &d = w.screen[c[2]];
+        const shaded_vertex &a = w.vertices[c[0]], &b = w.vertices[c[1]], &d = w.vertices[c[2]];
         const float inverse = 1.0F / ((b.x - a.x) * (d.y - a.y) - (d.x - a.x) * (b.y - a.y));
         const float w1 = ((sx - a.x) * (d.y - a.y) - (d.x - a.x) * (sy - a.y)) * inverse;
         const float w2 = ((b.x - a.x) * (sy - a.y) - (sx - a.x) * (b.y - a.y)) * inverse;
         const float w0 = 1.0F - w1 - w2;
-        const shaded_vertex &va = w.vertices[c[0]], &vb = w.vertices[c[1]], &vd = w.vertices[c[2]];
-        vec3 normal = normalized(w0 * va.normal + w1 * vb.normal + w2 * vd.normal);
+        vec3 normal = normalized(w0 * a.normal + w1 * b.normal + w2 * d.normal);
+        const bool inside_of_hair = is_hair && normal.z < -0.1F;
         if (normal.z < 0.0F) {
             // Two-sided sheets face the camera; at silhouettes an interpolated normal may point slightly away.
             normal = normal.z < -0.3F ? -1.0F * normal : normalized({normal.x, normal.y, 0.01F});
         }
-        const vec3 color = w0 * va.color + w1 * vb.color + w2 * vd.color;
-        const float u = w0 * va.u + w1 * vb.u + w2 * vd.u;
-        const float v = w0 * va.v + w1 * vb.v + w2 * vd.v;
-        const float loss = w0 * va.loss + w1 * vb.loss + w2 * vd.loss;
-        const float dim = w0 * va.dim + w1 * vb.dim + w2 * vd.dim;
+        const vec3 color = w0 * a.color + w1 * b.color + w2 * d.color;
+        const float u = w0 * a.u + w1 * b.u + w2 * d.u;
+        const float v = w0 * a.v + w1 * b.v + w2 * d.v;
+        const float loss = w0 * a.loss + w1 * b.loss + w2 * d.loss;
+        const float dim = w0 * a.dim + w1 * b.dim + w2 * d.dim;
         float shade = std::max(shading_of.shading(normal) + loss, 0.015F) * dim;
         float sparkle = 0.0F;
         painter::surface s{};
         if (is_hair) {
             s = paint.hair(u, v, style.hair.curl);
+            shade *= inside_of_hair ? 0.4F : 1.0F;
             // A sheen across the strands (Kajiya & Kay 1989).
             const vec3 tangent = normalized(color);
             const float along = dot(tangent, half_vector);
             const float across = std::sqrt(std::max(0.0F, 1.0F - along * along));
             const float sheen = across * across;
             const float sheen4 = sheen * sheen * sheen * sheen;
-            sparkle = 0.10F * s.gloss * sheen4 * sheen4 * sheen4 * std::max(0.0F, shade) * lamp_strength;
+            sparkle = 0.05F * s.gloss * sheen4 * sheen4 * sheen4 * std::max(0.0F, shade) * lamp_strength;
         } else {
-            const rest_vertex& rest = model.head().rest()[c[0]];
-            switch (rest.kind) {
+            part kind = model.triangle_parts()[id];
+            if (kind == part::skin && inverse > 0.0F) {
+                kind = part::cavity;  // the inside of the cheeks
+            }
+            switch (kind) {
                 case part::skin: s = paint.skin(color, u, v); break;
                 case part::ear: s = paint.ear(color); break;
-                case part::lid_rim: s = paint.lid_rim(rest.eye_side == side::upper); break;
+                case part::lid_rim: s = paint.lid_rim(model.head().rest()[c[0]].eye_side, color.x); break;
                 case part::lip_inside: s = paint.lip_inside(std::clamp(color.x, 0.0F, 1.0F)); break;
                 case part::upper_teeth:
                 case part::lower_teeth: s = paint.teeth(u, v); break;
@@ -331,7 +351,7 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
                 case part::eyeball: {
                     const vec3 on_iris{color.x - iris_distance * gaze.x, color.y - iris_distance * gaze.y, 0.0F};
                     s = paint.eye(on_iris.x, on_iris.y);
-                    const float reach = lid_height[rest.position.x < 0.0F ? 0 : 1] * (1.0F - 0.32F * color.x * color.x);
+                    const float reach = lid_height[model.head().rest()[c[0]].position.x < 0.0F ? 0 : 1] * (1.0F - 0.32F * color.x * color.x);
                     if (shadows) {
                         shade *= mix(0.35F, 1.0F, smoothstep(-0.05F, 0.5F, reach - color.y));
                     }
@@ -343,7 +363,7 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
                 }
                 case part::hair: break;
             }
-            if (s.gloss > 0.0F && rest.kind != part::eyeball) {
+            if (s.gloss > 0.0F && kind != part::eyeball) {
                 const float h = std::max(0.0F, dot(normal, half_vector));
                 const float h2 = h * h, h4 = h2 * h2, h8 = h4 * h4;
                 sparkle = 0.035F * s.gloss * lamp_strength * h8 * h8 * std::clamp(shade, 0.0F, 1.0F);
@@ -502,16 +522,5 @@ moden::tensor<std::uint8_t, 3> to_bytes(const moden::tensor<float, 3>& image) {
     std::transform(image.data(), image.data() + image.size(), bytes.data(), to_byte);
     return bytes;
 }
-
-float encode(float linear) {
-    constexpr float knee = 0.7F;
-    float x = std::max(linear, 0.0F);
-    if (x > knee) {
-        x = knee + (1.0F - knee) * (1.0F - std::exp(-(x - knee) / (1.0F - knee)));
-    }
-    return x <= 0.0031308F ? 12.92F * x : 1.055F * std::pow(x, 1.0F / 2.4F) - 0.055F;
-}
-
-float srgb_to_linear(float display) { return display <= 0.04045F ? display / 12.92F : std::pow((display + 0.055F) / 1.055F, 2.4F); }
 
 }  // namespace faces

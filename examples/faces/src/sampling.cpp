@@ -1,6 +1,6 @@
 #include "../sampling.hpp"
 
-#include "../render.hpp"
+#include "../color.hpp"
 
 #include <numbers>
 
@@ -8,8 +8,6 @@ namespace faces {
 namespace {
 
 enum purpose : std::uint64_t { for_identity = 1, for_expression, for_light, for_pose, for_camera, for_background };
-
-vec3 from_srgb(float r, float g, float b) { return {srgb_to_linear(r / 255.0F), srgb_to_linear(g / 255.0F), srgb_to_linear(b / 255.0F)}; }
 
 constexpr float degree = std::numbers::pi_v<float> / 180.0F;
 
