@@ -105,7 +105,7 @@ auto hooi(const Policy& policy, const Tensor& tensor, const hooi_options& option
         ++result.iterations;
         result.history.push_back(fit());
         const double gained = result.history.back() - result.history[result.history.size() - 2];
-        if (gained < options.tolerance) {
+        if (options.tolerance > 0 && gained < options.tolerance) {
             result.status = iteration_status::converged;
             break;
         }
