@@ -1,5 +1,5 @@
-// What only the CUDA policy has: device tensors and their transfers, its errors, and the paths that small matrices do not
-// reach (sums divided into parts, QR by blocks, loops longer than a grid).
+// What only the CUDA policy has: device tensors and their transfers, its errors, and the paths that small matrices do
+// not reach (sums divided into parts, QR by blocks, loops longer than a grid).
 
 #include <doctest/doctest.h>
 
@@ -198,16 +198,23 @@ TEST_CASE("transform, transform_grid, reduce: longer than a grid has threads") {
     gpu.transform(count, index_as<float>{buffer.data()});
     CHECK(holds_indices(moden::detail::to_vector<cuda_policy, float>(gpu, buffer.data(), count)));
 
-    for (const auto& [rows, columns] : {std::pair<std::size_t, std::size_t>{1, 200003}, {200003, 1}, {2000003, 3}, {3, 400009},
-                                        {257, 255}, {33, 1}, {1, 1}}) {
+    for (const auto& [rows, columns] : {std::pair<std::size_t, std::size_t>{1, 200003},
+                                        {200003, 1},
+                                        {2000003, 3},
+                                        {3, 400009},
+                                        {257, 255},
+                                        {33, 1},
+                                        {1, 1}}) {
         CAPTURE(rows);
         CAPTURE(columns);
         gpu.transform(rows * columns, moden::detail::fill_with<float>{buffer.data(), -1.0f});
         gpu.transform_grid(rows, columns, grid_index<float>{buffer.data(), columns});
         CHECK(holds_indices(moden::detail::to_vector<cuda_policy, float>(gpu, buffer.data(), rows * columns)));
     }
-    for (const std::size_t n : {std::size_t{1}, std::size_t{255}, std::size_t{2048}, std::size_t{2049}, std::size_t{3000001}}) {
-        CHECK(gpu.reduce(n, 0.0, as_double{}, moden::detail::plus{}) == static_cast<double>(n) * static_cast<double>(n - 1) / 2);
+    for (const std::size_t n :
+         {std::size_t{1}, std::size_t{255}, std::size_t{2048}, std::size_t{2049}, std::size_t{3000001}}) {
+        CHECK(gpu.reduce(n, 0.0, as_double{}, moden::detail::plus{}) ==
+              static_cast<double>(n) * static_cast<double>(n - 1) / 2);
     }
 }
 
@@ -255,7 +262,8 @@ TEST_CASE_TEMPLATE("gemm_strided_batched: more products than a grid has places",
     CHECK(worst <= 8 * Cell::eps);
 }
 
-TEST_CASE_TEMPLATE("syrk: sums divided into parts, gathered slabs, large results", Cell, float_on_cuda, double_on_cuda) {
+TEST_CASE_TEMPLATE("syrk: sums divided into parts, gathered slabs, large results", Cell, float_on_cuda,
+                   double_on_cuda) {
     using T = typename Cell::scalar;
     const cuda_policy gpu;
     const moden::cpu_policy cpu;
@@ -265,8 +273,14 @@ TEST_CASE_TEMPLATE("syrk: sums divided into parts, gathered slabs, large results
         std::size_t count;
     };
     // One long matrix; many narrow slabs; slabs as wide as a part; few wide slabs; one part only; cuBLAS's own SYRK.
-    for (const shape& s : {shape{20, 70001, 1}, {9, 3, 5000}, {33, 300, 40}, {12, 40000, 3}, {600, 300, 2}, {2060, 40, 1},
-                           {2060, 7, 3}, {2060, 260, 2}}) {
+    for (const shape& s : {shape{20, 70001, 1},
+                           {9, 3, 5000},
+                           {33, 300, 40},
+                           {12, 40000, 3},
+                           {600, 300, 2},
+                           {2060, 40, 1},
+                           {2060, 7, 3},
+                           {2060, 260, 2}}) {
         for (const storage_order order : both_orders) {
             CAPTURE(s.rows);
             CAPTURE(s.columns);
@@ -279,10 +293,12 @@ TEST_CASE_TEMPLATE("syrk: sums divided into parts, gathered slabs, large results
             moden::tensor<T, 2> c = start + xt::transpose(start);
             const auto a_there = moden::to_device(gpu, a);
             auto c_there = moden::to_device(gpu, c);
-            cpu.syrk_strided_batched<T>(T(0.5), {a.data(), s.rows, s.columns, stride, order}, s.rows * s.columns, s.count, T(-2),
+            cpu.syrk_strided_batched<T>(T(0.5), {a.data(), s.rows, s.columns, stride, order}, s.rows * s.columns,
+                                        s.count, T(-2),
                                         moden::row_major<T, moden::host_memory>(c.data(), s.rows, s.rows));
-            gpu.syrk_strided_batched<T>(T(0.5), {a_there.data(), s.rows, s.columns, stride, order}, s.rows * s.columns, s.count,
-                                        T(-2), moden::row_major<T, device_memory>(c_there.data(), s.rows, s.rows));
+            gpu.syrk_strided_batched<T>(T(0.5), {a_there.data(), s.rows, s.columns, stride, order}, s.rows * s.columns,
+                                        s.count, T(-2),
+                                        moden::row_major<T, device_memory>(c_there.data(), s.rows, s.rows));
             const moden::tensor<T, 2> got = moden::to_host(gpu, c_there);
             double worst = 0;
             bool symmetric = true;
@@ -300,8 +316,8 @@ TEST_CASE_TEMPLATE("syrk: sums divided into parts, gathered slabs, large results
     }
 }
 
-TEST_CASE_TEMPLATE("qr: by blocks of rows, as matrices are treated that overflow cuSOLVER's integers", Cell, float_on_cuda,
-                   double_on_cuda) {
+TEST_CASE_TEMPLATE("qr: by blocks of rows, as matrices are treated that overflow cuSOLVER's integers", Cell,
+                   float_on_cuda, double_on_cuda) {
     using T = typename Cell::scalar;
     const moden::detail::cuda_context context(0, 0);
     const cuda_policy gpu;
@@ -330,11 +346,13 @@ TEST_CASE_TEMPLATE("qr: by blocks of rows, as matrices are treated that overflow
             }
             const double size = static_cast<double>(s.rows);
             const array gram = matmul(transpose(a), a);
-            CHECK(frobenius(difference(matmul(transpose(triangle), triangle), gram)) <= 10 * Cell::eps * size * frobenius(gram));
+            CHECK(frobenius(difference(matmul(transpose(triangle), triangle), gram)) <=
+                  10 * Cell::eps * size * frobenius(gram));
             if (output == moden::qr_output::q_and_r) {
                 const array basis = q.back();
                 CHECK(orthogonality(basis) <= 10 * Cell::eps * std::sqrt(size));
-                CHECK(frobenius(difference(matmul(basis, triangle), a)) <= 10 * Cell::eps * std::sqrt(size) * frobenius(a));
+                CHECK(frobenius(difference(matmul(basis, triangle), a)) <=
+                      10 * Cell::eps * std::sqrt(size) * frobenius(a));
             }
         }
     }

@@ -1,8 +1,8 @@
 #pragma once
 
 // The CUDA policy: cuBLAS for products, cuSOLVER for factorizations, kernels of its own for loops. Primitives have the
-// contracts of policy/cpu.hpp. All of them but download, upload, reduce and the factorizations return while the device is
-// still at work; everything is ordered by the policy's stream.
+// contracts of policy/cpu.hpp. All of them but download, upload, reduce and the factorizations return while the device
+// is still at work; everything is ordered by the policy's stream.
 
 #if !defined(__CUDACC__)
 #error "moden/policy/cuda.hpp is CUDA C++: compile this file with nvcc, or include <moden/moden.hpp> for the CPU only"
@@ -43,7 +43,8 @@ struct cuda_options {
 /// a policy is for one thread at a time. The current device of the calling thread is put back after every call, and the
 /// device's default pool is left alone. Arithmetic is that of the scalar type: float is not rounded to TF32.
 ///
-/// Two policies know nothing of each other's work: synchronize() the one that wrote a tensor before the other one reads it.
+/// Two policies know nothing of each other's work: synchronize() the one that wrote a tensor before the other one reads
+/// it.
 /// \snippet tests/policy/cuda_policy.cpp cuda_policy
 class cuda_policy {
 public:
@@ -117,7 +118,8 @@ public:
         detail::device_transform(context_, count, function);
     }
 
-    /// function(i, j) for every i in [0, rows) and j in [0, columns), in any order; neighbouring threads have neighbouring j.
+    /// function(i, j) for every i in [0, rows) and j in [0, columns), in any order; neighbouring threads have
+    /// neighbouring j.
     template <class Function>
     void transform_grid(std::size_t rows, std::size_t columns, Function function) const {
         detail::device_transform_grid(context_, rows, columns, function);
@@ -168,15 +170,17 @@ public:
 
     // ---- factorizations ---------------------------------------------------------------------------------------------
 
-    /// Eigenvalues of a symmetric matrix, all of them, in descending order, and the leading vectors.columns eigenvectors.
-    /// `a` is destroyed; `vectors` is column-major and may have no columns. cuSOLVER computes all vectors or none.
+    /// Eigenvalues of a symmetric matrix, all of them, in descending order, and the leading vectors.columns
+    /// eigenvectors. `a` is destroyed; `vectors` is column-major and may have no columns. cuSOLVER computes all vectors
+    /// or none.
     template <class T>
     void eigh(matrix<T> a, T* values, matrix<T> vectors) const {
         detail::device_eigh<T>(context_, a, values, vectors);
     }
 
-    /// Thin singular value decomposition A = U diag(values) V', k = min(rows, columns): U rows x k, vt k x columns, both
-    /// in A's storage order, dense or not. `a` is destroyed. Row-major tall and column-major wide matrices are moved first.
+    /// Thin singular value decomposition A = U diag(values) V', k = min(rows, columns): U rows x k, vt k x columns,
+    /// both in A's storage order, dense or not. `a` is destroyed. Row-major tall and column-major wide matrices are
+    /// moved first.
     template <class T>
     void svd(matrix<T> a, T* values, matrix<T> u, matrix<T> vt) const {
         detail::device_svd<T>(context_, a, values, u, vt);

@@ -16,7 +16,8 @@ namespace moden::detail {
 
 inline void check_cuda(cudaError_t status, const char* call) {
     if (status != cudaSuccess) [[unlikely]] {
-        (void)cudaGetLastError();  // otherwise the next launch, perhaps of somebody else's kernel, would report it again
+        // Otherwise the next launch, perhaps of somebody else's kernel, would report it again.
+        (void)cudaGetLastError();
         throw device_error(message(call, ": ", cudaGetErrorName(status), " (", cudaGetErrorString(status), ")"));
     }
 }

@@ -22,7 +22,8 @@ class library_handle {
 public:
     library_handle() = default;
     library_handle(Handle handle, int device) : handle_(handle), device_(device) {}
-    library_handle(library_handle&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)), device_(other.device_) {}
+    library_handle(library_handle&& other) noexcept
+        : handle_(std::exchange(other.handle_, nullptr)), device_(other.device_) {}
     library_handle& operator=(library_handle&& other) noexcept {
         std::swap(handle_, other.handle_);
         std::swap(device_, other.device_);
@@ -54,7 +55,8 @@ inline int checked_device(int device) {
         throw device_error(message("cuda_policy: no CUDA device can be used (cudaGetDeviceCount: ",
                                    status == cudaSuccess ? "there are none" : cudaGetErrorString(status), ")"));
     }
-    require<argument_error>(device >= 0 && device < count, "cuda_policy: device ", device, " (expected 0 to ", count - 1, ")");
+    require<argument_error>(device >= 0 && device < count, "cuda_policy: device ", device, " (expected 0 to ",
+                            count - 1, ")");
     return device;
 }
 
@@ -96,7 +98,8 @@ public:
     template <class T>
     void download(const T* source, T* host, std::size_t count) const {
         if (count > 0) {
-            check_cuda(cudaMemcpyAsync(host, source, count * sizeof(T), cudaMemcpyDeviceToHost, stream()), "cudaMemcpyAsync");
+            check_cuda(cudaMemcpyAsync(host, source, count * sizeof(T), cudaMemcpyDeviceToHost, stream()),
+                       "cudaMemcpyAsync");
             synchronize();
         }
     }
@@ -105,13 +108,15 @@ public:
     template <class T>
     void upload(const T* host, T* target, std::size_t count) const {
         if (count > 0) {
-            check_cuda(cudaMemcpyAsync(target, host, count * sizeof(T), cudaMemcpyHostToDevice, stream()), "cudaMemcpyAsync");
+            check_cuda(cudaMemcpyAsync(target, host, count * sizeof(T), cudaMemcpyHostToDevice, stream()),
+                       "cudaMemcpyAsync");
             synchronize();
         }
     }
 
 private:
-    std::shared_ptr<const device_stream> home_;  // before the handles, which are destroyed while the stream still exists
+    // Before the handles: they are destroyed while the stream still exists.
+    std::shared_ptr<const device_stream> home_;
     library_handle<cublasHandle_t, cublasDestroy> blas_;
     library_handle<cusolverDnHandle_t, cusolverDnDestroy> solver_;
     library_handle<cusolverDnParams_t, cusolverDnDestroyParams> parameters_;

@@ -26,8 +26,8 @@ void device_copy(const cuda_context& context, const T* source, T* target, std::s
     }
 }
 
-/// The outer modes of a permutation, handed to kernels by value. Modes of extent 1 are left out, so 64 are more than any
-/// tensor has.
+/// The outer modes of a permutation, handed to kernels by value. Modes of extent 1 are left out, so 64 are more than
+/// any tensor has.
 struct outer_modes {
     static constexpr std::size_t most = 64;
     std::size_t count = 0;
@@ -72,8 +72,8 @@ __global__ void __launch_bounds__(largest_block)
 inline constexpr unsigned tile_width = 32;
 inline constexpr unsigned tile_rows = 8;
 
-/// Transposes tiles through shared memory, so that reading follows `across` (contiguous in the source) and writing follows
-/// `inner` (contiguous in the target). One column of padding keeps the threads of a warp in different banks.
+/// Transposes tiles through shared memory, so that reading follows `across` (contiguous in the source) and writing
+/// follows `inner` (contiguous in the target). One column of padding keeps the threads of a warp in different banks.
 template <class Index, class T>
 __global__ void __launch_bounds__(tile_width * tile_rows)
     permute_tiles_kernel(const T* source, T* target, outer_modes outer, std::size_t tiles, permuted_mode inner,
@@ -120,7 +120,8 @@ void permute_modes(const cuda_context& context, const T* source, T* target, std:
         return device_copy(context, source, target, inner.extent);
     }
     constexpr std::size_t worth_tiling = tile_width / 2;
-    const auto contiguous = std::find_if(modes.begin(), modes.end(), [](const auto& mode) { return mode.source_stride == 1; });
+    const auto contiguous =
+        std::find_if(modes.begin(), modes.end(), [](const auto& mode) { return mode.source_stride == 1; });
     const bool tiled = inner.source_stride != 1 && contiguous != modes.end() && inner.extent >= worth_tiling &&
                        contiguous->extent >= worth_tiling;
     permuted_mode across{1, 1, 1};
@@ -138,10 +139,11 @@ void permute_modes(const cuda_context& context, const T* source, T* target, std:
     }
     const bool narrow = rows <= std::numeric_limits<std::uint32_t>::max();
     if (tiled) {
-        const std::size_t tiles = rows * ((inner.extent + tile_width - 1) / tile_width) * ((across.extent + tile_width - 1) / tile_width);
+        const std::size_t tiles =
+            rows * ((inner.extent + tile_width - 1) / tile_width) * ((across.extent + tile_width - 1) / tile_width);
         const auto kernel = narrow ? permute_tiles_kernel<std::uint32_t, T> : permute_tiles_kernel<std::uint64_t, T>;
-        launch(context, "permute", kernel, blocks_for(tiles, 1), dim3(tile_width, tile_rows), source, target, outer, tiles,
-               inner, across);
+        launch(context, "permute", kernel, blocks_for(tiles, 1), dim3(tile_width, tile_rows), source, target, outer,
+               tiles, inner, across);
     } else {
         const grid_shape shape(rows, inner.extent);
         const auto kernel = narrow ? permute_rows_kernel<std::uint32_t, T> : permute_rows_kernel<std::uint64_t, T>;

@@ -59,13 +59,13 @@ void device_eigh(const cuda_context& context, device_matrix<T> a, T* values, dev
         context, "cusolverDnXsyevd",
         [&](std::size_t* device_bytes, std::size_t* host_bytes) {
             return cusolverDnXsyevd_bufferSize(context.solver(), context.parameters(), mode, CUBLAS_FILL_MODE_LOWER, n,
-                                               cuda_type<T>, a.data, lda, cuda_type<T>, values, cuda_type<T>, device_bytes,
-                                               host_bytes);
+                                               cuda_type<T>, a.data, lda, cuda_type<T>, values, cuda_type<T>,
+                                               device_bytes, host_bytes);
         },
         [&](const solver_workspace& work) {
-            return cusolverDnXsyevd(context.solver(), context.parameters(), mode, CUBLAS_FILL_MODE_LOWER, n, cuda_type<T>,
-                                    a.data, lda, cuda_type<T>, values, cuda_type<T>, work.device, work.device_bytes,
-                                    work.host, work.host_bytes, work.info);
+            return cusolverDnXsyevd(context.solver(), context.parameters(), mode, CUBLAS_FILL_MODE_LOWER, n,
+                                    cuda_type<T>, a.data, lda, cuda_type<T>, values, cuda_type<T>, work.device,
+                                    work.device_bytes, work.host, work.host_bytes, work.info);
         });
     check_solver_info(info, "cusolverDnXsyevd");
     // cuSOLVER gives ascending eigenvalues, and the eigenvectors as columns of A.
@@ -74,9 +74,9 @@ void device_eigh(const cuda_context& context, device_matrix<T> a, T* values, dev
                           copy_columns_reversed<T>{a.data, a.stride, vectors.data, vectors.stride, size});
 }
 
-/// cuSOLVER's QR-iteration SVD, for column-major A with rows >= columns: the only one of its SVDs whose error is a small
-/// multiple of eps |A| for every matrix. The polar one (gesvdp) shifts small singular values, gesvda squares the condition
-/// number, and Jacobi (gesvdj) may stop before it has converged on large matrices.
+/// cuSOLVER's QR-iteration SVD, for column-major A with rows >= columns: the only one of its SVDs whose error is a
+/// small multiple of eps |A| for every matrix. The polar one (gesvdp) shifts small singular values, gesvda squares the
+/// condition number, and Jacobi (gesvdj) may stop before it has converged on large matrices.
 template <class T>
 void tall_svd(const cuda_context& context, device_matrix<T> a, T* values, device_matrix<T> u, device_matrix<T> vt) {
     const auto m = static_cast<std::int64_t>(a.rows);
@@ -87,14 +87,15 @@ void tall_svd(const cuda_context& context, device_matrix<T> a, T* values, device
     const int info = run_solver(
         context, "cusolverDnXgesvd",
         [&](std::size_t* device_bytes, std::size_t* host_bytes) {
-            return cusolverDnXgesvd_bufferSize(context.solver(), context.parameters(), 'S', 'S', m, n, cuda_type<T>, a.data,
-                                               lda, cuda_type<T>, values, cuda_type<T>, u.data, ldu, cuda_type<T>, vt.data,
-                                               ldvt, cuda_type<T>, device_bytes, host_bytes);
+            return cusolverDnXgesvd_bufferSize(context.solver(), context.parameters(), 'S', 'S', m, n, cuda_type<T>,
+                                               a.data, lda, cuda_type<T>, values, cuda_type<T>, u.data, ldu,
+                                               cuda_type<T>, vt.data, ldvt, cuda_type<T>, device_bytes, host_bytes);
         },
         [&](const solver_workspace& work) {
             return cusolverDnXgesvd(context.solver(), context.parameters(), 'S', 'S', m, n, cuda_type<T>, a.data, lda,
                                     cuda_type<T>, values, cuda_type<T>, u.data, ldu, cuda_type<T>, vt.data, ldvt,
-                                    cuda_type<T>, work.device, work.device_bytes, work.host, work.host_bytes, work.info);
+                                    cuda_type<T>, work.device, work.device_bytes, work.host, work.host_bytes,
+                                    work.info);
         });
     check_solver_info(info, "cusolverDnXgesvd");
 }
@@ -158,8 +159,9 @@ definiteness device_cholesky_solve(const cuda_context& context, device_matrix<T>
                                                cuda_type<T>, a.data, lda, cuda_type<T>, device_bytes, host_bytes);
         },
         [&](const solver_workspace& work) {
-            return cusolverDnXpotrf(context.solver(), context.parameters(), CUBLAS_FILL_MODE_LOWER, n, cuda_type<T>, a.data,
-                                    lda, cuda_type<T>, work.device, work.device_bytes, work.host, work.host_bytes, work.info);
+            return cusolverDnXpotrf(context.solver(), context.parameters(), CUBLAS_FILL_MODE_LOWER, n, cuda_type<T>,
+                                    a.data, lda, cuda_type<T>, work.device, work.device_bytes, work.host,
+                                    work.host_bytes, work.info);
         });
     if (info < 0) {
         check_solver_info(info, "cusolverDnXpotrf");

@@ -90,7 +90,8 @@ void device_transform_grid(const cuda_context& context, std::size_t rows, std::s
         return;
     }
     const grid_shape shape(rows, columns);
-    launch(context, "transform_grid", transform_grid_kernel<Function>, shape.grid, shape.block, rows, columns, function);
+    launch(context, "transform_grid", transform_grid_kernel<Function>, shape.grid, shape.block, rows, columns,
+           function);
 }
 
 template <class Result, class Map, class Combine>
@@ -127,11 +128,11 @@ Result device_reduce(const cuda_context& context, std::size_t count, Result init
     constexpr std::size_t most_partial = 1024;
     const std::size_t blocks = std::min<std::size_t>(most_partial, blocks_for(count, largest_block * per_thread));
     const auto partial = context.template allocate<Result>(blocks + 1);
-    launch(context, "reduce", reduce_kernel<Result, Map, Combine>, static_cast<unsigned>(blocks), largest_block, count, initial,
-           map, combine, partial.data());
+    launch(context, "reduce", reduce_kernel<Result, Map, Combine>, static_cast<unsigned>(blocks), largest_block, count,
+           initial, map, combine, partial.data());
     if (blocks > 1) {
-        launch(context, "reduce", reduce_kernel<Result, element_of<Result>, Combine>, 1u, largest_block, blocks, initial,
-               element_of<Result>{partial.data()}, combine, partial.data() + blocks);
+        launch(context, "reduce", reduce_kernel<Result, element_of<Result>, Combine>, 1u, largest_block, blocks,
+               initial, element_of<Result>{partial.data()}, combine, partial.data() + blocks);
     }
     Result result = initial;
     context.download(partial.data() + (blocks > 1 ? blocks : 0), &result, 1);

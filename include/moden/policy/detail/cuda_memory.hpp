@@ -16,11 +16,11 @@
 
 namespace moden::detail {
 
-/// A stream of a device and the memory that lives on it. Shared by a policy and everything allocated through it, so that
-/// tensors may outlive their policy.
+/// A stream of a device and the memory that lives on it. Shared by a policy and everything allocated through it, so
+/// that tensors may outlive their policy.
 ///
-/// Memory comes from a pool of its own where the device has pools: then allocating and freeing wait for nothing, and the
-/// settings of the device's default pool, which belong to the program, stay as they are.
+/// Memory comes from a pool of its own where the device has pools: then allocating and freeing wait for nothing, and
+/// the settings of the device's default pool, which belong to the program, stay as they are.
 class device_stream {
 public:
     device_stream(int device, std::size_t kept_memory) : device_(device) {
@@ -29,7 +29,8 @@ public:
         check_cuda(cudaStreamCreate(&stream_), "cudaStreamCreate");
         try {
             int has_pools = 0;
-            check_cuda(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, device), "cudaDeviceGetAttribute");
+            check_cuda(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, device),
+                       "cudaDeviceGetAttribute");
             if (has_pools != 0) {
                 create_pool(kept_memory);
             }
@@ -51,8 +52,13 @@ public:
     void* allocate(std::size_t bytes) const {
         const device_scope scope(device_);
         void* memory = nullptr;
-        const cudaError_t status =
-            pool_ != nullptr ? cudaMallocFromPoolAsync(&memory, bytes, pool_, stream_) : cudaMalloc(&memory, bytes);
+        cudaError_t status = request(&memory, bytes);
+        if (status == cudaErrorMemoryAllocation && pool_ != nullptr) {  // what the pool keeps may be what is missing
+            (void)cudaGetLastError();
+            synchronize();
+            check_cuda(cudaMemPoolTrimTo(pool_, 0), "cudaMemPoolTrimTo");
+            status = request(&memory, bytes);
+        }
         if (status == cudaErrorMemoryAllocation) {
             (void)cudaGetLastError();
             throw device_error(message("allocate: the device has no room for ", bytes, " bytes"));
@@ -73,6 +79,10 @@ public:
     }
 
 private:
+    cudaError_t request(void** memory, std::size_t bytes) const {
+        return pool_ != nullptr ? cudaMallocFromPoolAsync(memory, bytes, pool_, stream_) : cudaMalloc(memory, bytes);
+    }
+
     void create_pool(std::size_t kept_memory) {
         cudaMemPoolProps properties{};
         properties.allocType = cudaMemAllocationTypePinned;
@@ -81,7 +91,8 @@ private:
         properties.location.id = device_;
         check_cuda(cudaMemPoolCreate(&pool_, &properties), "cudaMemPoolCreate");
         std::uint64_t threshold = kept_memory;
-        check_cuda(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &threshold), "cudaMemPoolSetAttribute");
+        check_cuda(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &threshold),
+                   "cudaMemPoolSetAttribute");
     }
 
     /// Both calls return at once; the driver lets go of pool and stream when what is queued on them has finished.
@@ -113,7 +124,9 @@ public:
         }
     }
     device_buffer(device_buffer&& other) noexcept
-        : home_(std::move(other.home_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+        : home_(std::move(other.home_)),
+          data_(std::exchange(other.data_, nullptr)),
+          size_(std::exchange(other.size_, 0)) {}
     device_buffer& operator=(device_buffer&& other) noexcept {
         std::swap(home_, other.home_);
         std::swap(data_, other.data_);
@@ -134,8 +147,9 @@ public:
         device_buffer result;
         if (size_ > 0) {
             result = device_buffer(home_, size_);
-            check_cuda(cudaMemcpyAsync(result.data_, data_, size_ * sizeof(T), cudaMemcpyDeviceToDevice, home_->stream()),
-                       "cudaMemcpyAsync");
+            check_cuda(
+                cudaMemcpyAsync(result.data_, data_, size_ * sizeof(T), cudaMemcpyDeviceToDevice, home_->stream()),
+                "cudaMemcpyAsync");
         }
         return result;
     }

@@ -1,7 +1,7 @@
 #pragma once
 
-// Products of the CUDA policy, on cuBLAS's 64-bit interface. Scalars are passed from the host, which cuBLAS reads before
-// its calls return.
+// Products of the CUDA policy, on cuBLAS's 64-bit interface. Scalars are passed from the host, which cuBLAS reads
+// before its calls return.
 
 #include <cublas_v2.h>
 
@@ -43,10 +43,12 @@ struct cublas<double> {
     static constexpr auto trsm = cublasDtrsm_64;
 };
 
-inline bool is_row_major(storage_order order) { return order == storage_order::row_major; }
+inline bool is_row_major(storage_order order) {
+    return order == storage_order::row_major;
+}
 
-/// BLAS wants a leading dimension of at least 1 and at least the length of what it strides over, even where there is only
-/// one row or column and the view says nothing of use.
+/// BLAS wants a leading dimension of at least 1 and at least the length of what it strides over, even where there is
+/// only one row or column and the view says nothing of use.
 template <class T>
 std::int64_t leading_dimension(const device_matrix<T>& matrix) {
     const std::size_t length = is_row_major(matrix.order) ? matrix.columns : matrix.rows;
@@ -100,20 +102,22 @@ void device_gemm_strided_batched(const cuda_context& context, T alpha, const_dev
     const auto k = static_cast<std::int64_t>(a.columns);
     const device_scope scope(context.device());
     if (count == 1) {
-        check_cublas(cublas<T>::gemm(context.blas(), operation(a), operation(b), m, n, k, &alpha, a.data, leading_dimension(a),
-                                     b.data, leading_dimension(b), &beta, c.data, leading_dimension(c)),
-                     "cublasGemm");
+        check_cublas(
+            cublas<T>::gemm(context.blas(), operation(a), operation(b), m, n, k, &alpha, a.data, leading_dimension(a),
+                            b.data, leading_dimension(b), &beta, c.data, leading_dimension(c)),
+            "cublasGemm");
         return;
     }
     // Batches end up in a dimension of the grid, which has 65535 places; some releases of cuBLAS fail beyond that.
     constexpr std::size_t most_at_once = 32768;
     for (std::size_t first = 0; first < count; first += most_at_once) {
-        check_cublas(cublas<T>::gemm_strided_batched(
-                         context.blas(), operation(a), operation(b), m, n, k, &alpha, a.data + first * a_step,
-                         leading_dimension(a), static_cast<long long>(a_step), b.data + first * b_step, leading_dimension(b),
-                         static_cast<long long>(b_step), &beta, c.data + first * c_step, leading_dimension(c),
-                         static_cast<long long>(c_step), static_cast<std::int64_t>(std::min(most_at_once, count - first))),
-                     "cublasGemmStridedBatched");
+        check_cublas(
+            cublas<T>::gemm_strided_batched(
+                context.blas(), operation(a), operation(b), m, n, k, &alpha, a.data + first * a_step,
+                leading_dimension(a), static_cast<long long>(a_step), b.data + first * b_step, leading_dimension(b),
+                static_cast<long long>(b_step), &beta, c.data + first * c_step, leading_dimension(c),
+                static_cast<long long>(c_step), static_cast<std::int64_t>(std::min(most_at_once, count - first))),
+            "cublasGemmStridedBatched");
     }
 }
 
@@ -137,12 +141,12 @@ void device_trsm(const cuda_context& context, side where, triangle half, T alpha
     const bool flipped = is_row_major(a.order);  // read as its transpose, which swaps the triangles
     const bool lower = (half == triangle::lower) != flipped;
     const device_scope scope(context.device());
-    check_cublas(cublas<T>::trsm(context.blas(), where == side::left ? CUBLAS_SIDE_LEFT : CUBLAS_SIDE_RIGHT,
-                                 lower ? CUBLAS_FILL_MODE_LOWER : CUBLAS_FILL_MODE_UPPER, operation(a),
-                                 CUBLAS_DIAG_NON_UNIT, static_cast<std::int64_t>(b.rows),
-                                 static_cast<std::int64_t>(b.columns), &alpha, a.data, leading_dimension(a), b.data,
-                                 leading_dimension(b)),
-                 "cublasTrsm");
+    check_cublas(
+        cublas<T>::trsm(context.blas(), where == side::left ? CUBLAS_SIDE_LEFT : CUBLAS_SIDE_RIGHT,
+                        lower ? CUBLAS_FILL_MODE_LOWER : CUBLAS_FILL_MODE_UPPER, operation(a), CUBLAS_DIAG_NON_UNIT,
+                        static_cast<std::int64_t>(b.rows), static_cast<std::int64_t>(b.columns), &alpha, a.data,
+                        leading_dimension(a), b.data, leading_dimension(b)),
+        "cublasTrsm");
 }
 
 }  // namespace moden::detail

@@ -56,12 +56,14 @@ void form_q(const cuda_context& context, device_matrix<T> a, const T* reflectors
     const int lda = blas_size(static_cast<std::size_t>(leading_dimension(a)), "qr");
     const device_scope scope(context.device());
     int size = 0;
-    check_cusolver(cusolver_orgqr<T>::size(context.solver(), m, n, n, a.data, lda, reflectors, &size), "cusolverDnOrgqr_bufferSize");
+    check_cusolver(cusolver_orgqr<T>::size(context.solver(), m, n, n, a.data, lda, reflectors, &size),
+                   "cusolverDnOrgqr_bufferSize");
     require<solver_error>(size >= 0, "cusolverDnOrgqr_bufferSize: ", size, " elements for a matrix of ", m, " x ", n);
     const auto work = context.template allocate<T>(static_cast<std::size_t>(size));
     const auto info = context.template allocate<int>(1);
-    check_cusolver(cusolver_orgqr<T>::run(context.solver(), m, n, n, a.data, lda, reflectors, work.data(), size, info.data()),
-                   "cusolverDnOrgqr");
+    check_cusolver(
+        cusolver_orgqr<T>::run(context.solver(), m, n, n, a.data, lda, reflectors, work.data(), size, info.data()),
+        "cusolverDnOrgqr");
     int found = 0;
     context.download(info.data(), &found, 1);
     check_solver_info(found, "cusolverDnOrgqr");
@@ -81,27 +83,31 @@ void direct_qr(const cuda_context& context, device_matrix<T> a, device_matrix<T>
                                                cuda_type<T>, reflectors.data(), cuda_type<T>, device_bytes, host_bytes);
         },
         [&](const solver_workspace& work) {
-            return cusolverDnXgeqrf(context.solver(), context.parameters(), m, n, cuda_type<T>, a.data, lda, cuda_type<T>,
-                                    reflectors.data(), cuda_type<T>, work.device, work.device_bytes, work.host,
-                                    work.host_bytes, work.info);
+            return cusolverDnXgeqrf(context.solver(), context.parameters(), m, n, cuda_type<T>, a.data, lda,
+                                    cuda_type<T>, reflectors.data(), cuda_type<T>, work.device, work.device_bytes,
+                                    work.host, work.host_bytes, work.info);
         });
     check_solver_info(info, "cusolverDnXgeqrf");
     if (r.data != nullptr) {
         const bool by_rows = is_row_major(r.order);
-        device_transform_grid(context, a.columns, a.columns,
-                              upper_triangle<T>{a.data, a.stride, r.data, by_rows ? r.stride : 1, by_rows ? 1 : r.stride});
+        device_transform_grid(
+            context, a.columns, a.columns,
+            upper_triangle<T>{a.data, a.stride, r.data, by_rows ? r.stride : 1, by_rows ? 1 : r.stride});
     }
     if (output == qr_output::q_and_r) {
         form_q<T>(context, a, reflectors.data());
     }
 }
 
-/// Rows that one call of cuSOLVER may have. Its workspace sizes overflow 32 bits for matrices of more than 2^31 elements,
-/// and of more than 2^31 / 128 rows, whatever the number of columns.
-inline std::size_t most_qr_rows(std::size_t columns) { return (std::size_t{1} << 30) / std::max<std::size_t>(columns, 128); }
+/// Rows that one call of cuSOLVER may have. Its workspace sizes overflow 32 bits for matrices of more than 2^31
+/// elements; and for few columns, too, the workspace grows to about 128 elements per row, which is to stay below 2^28.
+inline std::size_t most_qr_rows(std::size_t columns) {
+    return std::min(std::size_t{1} << 21, (std::size_t{1} << 30) / columns);
+}
 
 /// QR of a column-major matrix of any height: blocks of at most `most_rows` rows one by one, then QR of their R factors
-/// stacked, whose Q the blocks' Q are multiplied by (Demmel et al. 2012, "Communication-optimal parallel and sequential QR").
+/// stacked, whose Q the blocks' Q are multiplied by (Demmel et al. 2012, "Communication-optimal parallel and sequential
+/// QR").
 template <class T>
 void column_major_qr(const cuda_context& context, device_matrix<T> a, device_matrix<T> r, qr_output output,
                      std::size_t most_rows) {
@@ -140,7 +146,8 @@ void column_major_qr(const cuda_context& context, device_matrix<T> a, device_mat
 
 template <class T>
 void device_qr(const cuda_context& context, device_matrix<T> a, device_matrix<T> r, qr_output output) {
-    require<shape_error>(a.rows >= a.columns, "qr: a matrix of ", a.rows, " x ", a.columns, " (expected rows >= columns)");
+    require<shape_error>(a.rows >= a.columns, "qr: a matrix of ", a.rows, " x ", a.columns,
+                         " (expected rows >= columns)");
     if (a.columns == 0) {
         return;
     }

@@ -28,7 +28,8 @@ struct solver_workspace {
 };
 
 inline void check_solver_info(int info, const char* routine) {
-    require<solver_error>(info == 0, routine, ": info is ", info, info < 0 ? " (illegal argument)" : " (no convergence)");
+    require<solver_error>(info == 0, routine, ": info is ", info,
+                          info < 0 ? " (illegal argument)" : " (no convergence)");
 }
 
 /// Asks a routine for its workspaces, runs it and waits for its info, which is returned: 0 when all went well.
@@ -41,7 +42,8 @@ int run_solver(const cuda_context& context, const char* routine, Size size, Call
     const auto device_work = context.allocate<std::byte>(device_bytes);
     const auto info = context.allocate<int>(1);
     const std::unique_ptr<std::byte[]> host_work(new std::byte[host_bytes]);
-    const cusolverStatus_t status = call(solver_workspace{device_work.data(), device_bytes, host_work.get(), host_bytes, info.data()});
+    const cusolverStatus_t status =
+        call(solver_workspace{device_work.data(), device_bytes, host_work.get(), host_bytes, info.data()});
     if (status != CUSOLVER_STATUS_SUCCESS) {
         (void)cudaStreamSynchronize(context.stream());  // what was queued before it failed may use the host's workspace
         check_cusolver(status, routine);

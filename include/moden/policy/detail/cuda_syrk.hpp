@@ -3,8 +3,8 @@
 // Gram matrices of the CUDA policy: C = alpha sum_s A_s A_s' + beta C.
 //
 // C is small and the sum is long. A GPU has nothing to do if only C is divided among its multiprocessors, so the sum is
-// divided too: `parts` partial sums by one strided-batched GEMM, which are added at the end. Only large C, which keeps a
-// device busy by itself, goes to cuBLAS's SYRK and saves half of the arithmetic.
+// divided too: `parts` partial sums by one strided-batched GEMM, which are added at the end. Only large C, which keeps
+// a device busy by itself, goes to cuBLAS's SYRK and saves half of the arithmetic.
 
 #include <algorithm>
 #include <cstddef>
@@ -68,7 +68,7 @@ struct slab_sequence {
     }
 };
 
-inline constexpr std::size_t least_depth = 256;       // columns that make one product worth its result's traffic
+inline constexpr std::size_t least_depth = 256;         // columns that make one product worth its result's traffic
 inline constexpr std::size_t most_workspace = 1 << 24;  // elements of partial sums, and of gathered slabs
 
 /// Into how many sums a Gram matrix of n rows over `depth` columns is divided.
@@ -79,8 +79,8 @@ inline std::size_t gram_parts(std::size_t n, std::size_t depth) {
     return std::max<std::size_t>(1, std::min(wanted_tiles / tiles, most));
 }
 
-/// Calls visit(A) for matrices that together hold all columns of all A_s. Neighbours that are narrow are gathered side by
-/// side, column-major, in a panel.
+/// Calls visit(A) for matrices that together hold all columns of all A_s. Neighbours that are narrow are gathered side
+/// by side, column-major, in a panel.
 template <class T, class Visit>
 void for_each_wide_slab(const cuda_context& context, const slab_sequence<T>& slabs, Visit visit) {
     const device_matrix<const T>& first = slabs.first;
@@ -166,9 +166,9 @@ void device_syrk_strided_batched(const cuda_context& context, T alpha, const_dev
     const std::int64_t ldc = leading_dimension(c);
     for_each_wide_slab(context, slabs, [&](const device_matrix<const T>& slab) {
         const device_scope scope(context.device());
-        check_cublas(cublas<T>::syrk(context.blas(), CUBLAS_FILL_MODE_LOWER, operation(slab), static_cast<std::int64_t>(n),
-                                     static_cast<std::int64_t>(slab.columns), &alpha, slab.data, leading_dimension(slab),
-                                     &beta, c.data, ldc),
+        check_cublas(cublas<T>::syrk(context.blas(), CUBLAS_FILL_MODE_LOWER, operation(slab),
+                                     static_cast<std::int64_t>(n), static_cast<std::int64_t>(slab.columns), &alpha,
+                                     slab.data, leading_dimension(slab), &beta, c.data, ldc),
                      "cublasSyrk");
         beta = T(1);
     });

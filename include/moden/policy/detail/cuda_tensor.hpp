@@ -20,9 +20,9 @@ namespace moden {
 /// Tensor in device memory: row-major, contiguous, owning. N is its order, or dynamic_order.
 ///
 /// Made by to_device and by algorithms; to_host brings its elements back, and nothing else reads them on the host. It
-/// belongs to the stream of the policy that made it, which it may outlive: use it with that policy, or call the policy's
-/// synchronize() before another one reads or frees it. Moving is free; copies are deep and have to be written out,
-/// `device_tensor copy(original)`.
+/// belongs to the stream of the policy that made it, which it may outlive: use it with that policy, or call the
+/// policy's synchronize() before another one reads or frees it. Moving is free; copies are deep and have to be written
+/// out, `device_tensor copy(original)`.
 template <class T, std::size_t N>
 class device_tensor {
 public:
@@ -84,7 +84,8 @@ class device_argument {
 public:
     template <std::size_t N>
     explicit device_argument(const device_tensor<T, N>& tensor) : view_{tensor.data(), shape_of(tensor)} {
-        require<shape_error>(view_.size() == tensor.size(), "a device tensor of order 0 has no element (it was never assigned)");
+        require<shape_error>(view_.size() == tensor.size(),
+                             "a device tensor of order 0 has no element (it was never assigned)");
     }
 
     const tensor_view<const T, device_memory>& view() const { return view_; }
