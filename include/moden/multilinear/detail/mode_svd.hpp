@@ -99,19 +99,50 @@ void eigenvalues_to_singular_values(std::vector<T>& values) {
     std::transform(values.begin(), values.end(), values.begin(), [](T x) { return x > T(0) ? std::sqrt(x) : T(0); });
 }
 
+/// G(i, j) = sum_c E(i columns + c, j columns + c): what remains of the Gram matrix of a mode together with the modes
+/// behind it when those are summed over.
+template <class T>
+struct partial_trace {
+    const T* expanded;
+    std::size_t extent;
+    std::size_t columns;
+    T* gram;
+    MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t j) const {
+        T sum = T(0);
+        for (std::size_t c = 0; c < columns; ++c) {
+            sum += expanded[(i * columns + c) * extent * columns + j * columns + c];
+        }
+        gram[i * extent + j] = sum;
+    }
+};
+
+/// X X' of the unfolding, extent x extent. Where slabs are a few columns wide, a little more arithmetic turns many thin
+/// slabs into one tall matrix.
+template <class Policy, class T, class Space>
+void gram_matrix_of_rows(const Policy& policy, const unfolding_panels<T, Space>& panels, matrix_view<T, Space> gram) {
+    const auto [slabs, extent, columns] = panels.geometry;
+    const std::size_t width = extent * columns;
+    const matrix_view<const T, Space> tall{panels.tensor, slabs, width, width};
+    if (columns == 1) {
+        policy.template syrk<T>(T(1), transposed(tall), T(0), gram);
+    } else if (columns <= 4 && width <= 64 && slabs > width) {
+        auto expanded = policy.template allocate<T>(width * width);
+        policy.template syrk<T>(T(1), transposed(tall), T(0), row_major<T, Space>(expanded.data(), width, width));
+        policy.transform_grid(extent, extent, partial_trace<T>{expanded.data(), extent, columns, gram.data});
+    } else {
+        policy.template syrk_strided_batched<T>(T(1), matrix_view<const T, Space>{panels.tensor, extent, columns, columns},
+                                                width, slabs, T(0), gram);
+    }
+}
+
 /// Eigenvectors of X X' (extent x extent).
 template <class Policy, class T, class Space>
 left_vectors<buffer_of<Policy, T>, T> gram_of_rows(const Policy& policy, const unfolding_panels<T, Space>& panels,
                                                   const truncation& wanted) {
-    const auto [slabs, extent, columns] = panels.geometry;
+    const std::size_t extent = panels.rows();
     auto gram = policy.template allocate<T>(extent * extent);
     const auto square = row_major<T, Space>(gram.data(), extent, extent);
-    if (columns == 1) {
-        policy.template syrk<T>(T(1), transposed(matrix_view<const T, Space>{panels.tensor, slabs, extent, extent}), T(0), square);
-    } else {
-        policy.template syrk_strided_batched<T>(T(1), matrix_view<const T, Space>{panels.tensor, extent, columns, columns},
-                                                extent * columns, slabs, T(0), square);
-    }
+    gram_matrix_of_rows(policy, panels, square);
     const std::size_t most = std::min(wanted.largest_rank, extent);
     auto values = policy.template allocate<T>(extent);
     auto vectors = policy.template allocate<T>(extent * most);

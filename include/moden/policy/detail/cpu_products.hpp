@@ -164,7 +164,7 @@ syrk_panels panels_for(const_host_matrix<T> a, std::size_t count) {
     constexpr std::size_t panel_elements = std::size_t{1} << 17;  // a gathered panel stays in the second level of cache
     const std::size_t total = a.columns * count;
     const std::size_t wanted = std::clamp<std::size_t>(panel_elements / std::max<std::size_t>(a.rows, 1), 64, 4096);
-    if (count == 1) {
+    if (count == 1 || total == 0) {
         return {wanted, (total + wanted - 1) / wanted, false};
     }
     if (a.columns >= wanted / 2) {
@@ -191,6 +191,44 @@ void gather_panel(const_host_matrix<T> a, std::size_t a_step, std::size_t slabs,
     }
 }
 
+/// The lower triangle of a symmetric result, found as sum(i, j) for i >= j, into both triangles of C.
+template <class T, class Sum>
+void store_symmetric(T alpha, T beta, host_matrix<T> c, Sum sum) {
+    const std::size_t row_step = is_row_major(c) ? c.stride : 1;
+    const std::size_t column_step = is_row_major(c) ? 1 : c.stride;
+    for (std::size_t j = 0; j < c.rows; ++j) {
+        for (std::size_t i = j; i < c.rows; ++i) {
+            T& lower = c.data[i * row_step + j * column_step];
+            T& upper = c.data[j * row_step + i * column_step];
+            lower = alpha * sum(i, j) + (beta == T(0) ? T(0) : beta * lower);
+            upper = lower;
+        }
+    }
+}
+
+/// C = alpha A A' + beta C for a short, wide A that lies column by column.
+template <class T>
+void tall_syrk(T alpha, const_host_matrix<T> a, T beta, host_matrix<T> c) {
+    const tall_gram<T> gram(a.rows);
+    const std::size_t rows = a.columns;
+    const std::size_t size = gram.sum_size();
+    const std::size_t threads = rows * a.rows > block_size ? available_threads() : 1;
+    host_buffer<T> sums(size * threads);
+    std::fill(sums.data(), sums.data() + size * threads, T(0));
+#pragma omp parallel for schedule(static) num_threads(static_cast<int>(threads)) if (threads > 1)
+    for (std::size_t thread = 0; thread < threads; ++thread) {
+        const std::size_t first = rows * thread / threads;
+        gram.add(a.data + first * a.rows, rows * (thread + 1) / threads - first, sums.data() + thread * size);
+    }
+    store_symmetric(alpha, beta, c, [&](std::size_t i, std::size_t j) {
+        T sum = T(0);
+        for (std::size_t thread = 0; thread < threads; ++thread) {
+            sum += gram.entry(sums.data() + thread * size, j, i);
+        }
+        return sum;
+    });
+}
+
 /// C = alpha sum_s A_s A_s' + beta C.
 ///
 /// C is small and the sum is long, which is the shape that threaded BLAS divides badly: here each thread sums its own
@@ -199,6 +237,9 @@ template <class T>
 void syrk_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, std::size_t count, T beta,
                           host_matrix<T> c) {
     const std::size_t n = a.rows;
+    if (count == 1 && n <= tall_gram<T>::widest && n > 0 && !is_row_major(a) && is_dense(a)) {
+        return tall_syrk(alpha, a, beta, c);
+    }
     constexpr std::size_t largest_private = 768;
     const syrk_panels panels = panels_for<T>(a, count);
     const std::size_t threads = n <= largest_private ? std::min(available_threads(), std::max<std::size_t>(panels.count, 1)) : 1;
@@ -237,20 +278,13 @@ void syrk_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, s
         }
     }
 
-    const std::size_t row_step = is_row_major(c) ? c.stride : 1;
-    const std::size_t column_step = is_row_major(c) ? 1 : c.stride;
-    for (std::size_t j = 0; j < n; ++j) {
-        for (std::size_t i = j; i < n; ++i) {
-            T sum = T(0);
-            for (std::size_t thread = 0; thread < threads; ++thread) {
-                sum += sums.data()[thread * n * n + j * n + i];
-            }
-            T& lower = c.data[i * row_step + j * column_step];
-            T& upper = c.data[j * row_step + i * column_step];
-            lower = alpha * sum + (beta == T(0) ? T(0) : beta * lower);
-            upper = lower;
+    store_symmetric(alpha, beta, c, [&](std::size_t i, std::size_t j) {
+        T sum = T(0);
+        for (std::size_t thread = 0; thread < threads; ++thread) {
+            sum += sums.data()[thread * n * n + j * n + i];
         }
-    }
+        return sum;
+    });
 }
 
 template <class T>

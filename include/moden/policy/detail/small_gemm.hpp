@@ -248,4 +248,73 @@ private:
     std::vector<T> packed_;  // (repeats * depth) x width, block diagonal, zero padded
 };
 
+/// Sums of X' X for a very tall, dense, row-major X of a few columns, read in place a block of rows at a time.
+template <class T>
+class tall_gram {
+public:
+    static constexpr std::size_t widest = 64;  ///< columns up to which this is worthwhile
+
+    explicit tall_gram(std::size_t columns, instruction_set set = best_instruction_set())
+        : tile_(small_gemm_tile_for<T>(set)), columns_(columns),
+          // Rows narrower than a tile are taken several at a time; the blocks on the diagonal are what is wanted.
+          group_(std::max<std::size_t>(1, 2 * tile_.vector_size / columns)), width_(group_ * columns) {}
+
+    /// Elements of a thread's running sum, to be zeroed before the first add().
+    std::size_t sum_size() const { return width_ * width_; }
+
+    /// Adds the rows x to a running sum.
+    void add(const T* x, std::size_t rows, T* sum) const {
+        const std::size_t groups = rows / group_;
+        // Tiles may read past the end of a row, so the last group is left to the simple loop.
+        const std::size_t tiled = groups > 0 ? groups - 1 : 0;
+        constexpr std::size_t block_bytes = 16 * 1024;
+        const std::size_t block = std::max<std::size_t>(32, block_bytes / (width_ * sizeof(T)));
+        for (std::size_t first = 0; first < tiled; first += block) {
+            add_block(x + first * width_, std::min(block, tiled - first), sum);
+        }
+        for (std::size_t row = tiled * group_; row < rows; ++row) {
+            for (std::size_t i = 0; i < columns_; ++i) {
+                for (std::size_t j = i; j < columns_; ++j) {
+                    sum[i * width_ + j] += x[row * columns_ + i] * x[row * columns_ + j];
+                }
+            }
+        }
+    }
+
+    /// Entry (i, j), i <= j, of X' X from a running sum.
+    T entry(const T* sum, std::size_t i, std::size_t j) const {
+        T total = T(0);
+        for (std::size_t g = 0; g < group_; ++g) {
+            total += sum[(g * columns_ + i) * width_ + g * columns_ + j];
+        }
+        return total;
+    }
+
+private:
+    void add_block(const T* x, std::size_t depth, T* sum) const {
+        const std::size_t strip = 2 * tile_.vector_size;
+        T product[12 * 32];  // the largest tile: 12 rows of two 64-byte registers
+        for (std::size_t column = 0; column < width_; column += strip) {
+            const bool narrow = width_ - column <= tile_.vector_size;
+            const std::size_t across = narrow ? tile_.vector_size : strip;
+            // The last strip is moved back inside the row where the row is long enough.
+            const std::size_t start = width_ >= across ? std::min(column, width_ - across) : 0;
+            for (std::size_t row = 0; row < std::min(column + strip, width_); row += tile_.rows) {
+                const std::size_t rows = std::min(tile_.rows, width_ - row);
+                (narrow ? tile_.narrow : tile_.wide)(depth, x + row, 1, width_, x + start, width_, product, strip, rows, across);
+                for (std::size_t i = 0; i < rows; ++i) {
+                    for (std::size_t j = column; j < std::min(column + strip, width_); ++j) {
+                        sum[(row + i) * width_ + j] += product[i * strip + j - start];
+                    }
+                }
+            }
+        }
+    }
+
+    small_gemm_tile<T> tile_;
+    std::size_t columns_;
+    std::size_t group_;
+    std::size_t width_;
+};
+
 }  // namespace moden::detail
