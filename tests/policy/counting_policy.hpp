@@ -18,7 +18,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/policy/cpu.hpp>
-#include <moden/policy/execution_policy.hpp>
+#include <moden/core/execution_policy.hpp>
 
 namespace moden_test {
 

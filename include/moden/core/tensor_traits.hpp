@@ -10,7 +10,7 @@
 #include <moden/core/error.hpp>
 #include <moden/core/tensor.hpp>
 #include <moden/core/view.hpp>
-#include <moden/policy/execution_policy.hpp>
+#include <moden/core/execution_policy.hpp>
 
 namespace moden {
 

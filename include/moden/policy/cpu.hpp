@@ -17,7 +17,7 @@
 #include <moden/policy/detail/cpu_linalg.hpp>
 #include <moden/policy/detail/cpu_products.hpp>
 #include <moden/policy/detail/host_buffer.hpp>
-#include <moden/policy/execution_policy.hpp>
+#include <moden/core/execution_policy.hpp>
 
 namespace moden {
 

@@ -9,7 +9,7 @@
 #include <moden/core/elementwise.hpp>
 #include <moden/core/error.hpp>
 #include <moden/core/view.hpp>
-#include <moden/policy/execution_policy.hpp>
+#include <moden/core/execution_policy.hpp>
 
 namespace moden::detail {
 

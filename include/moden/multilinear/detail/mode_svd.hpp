@@ -14,7 +14,7 @@
 #include <moden/linalg/detail/panels.hpp>
 #include <moden/linalg/signs.hpp>
 #include <moden/multilinear/options.hpp>
-#include <moden/policy/execution_policy.hpp>
+#include <moden/core/execution_policy.hpp>
 
 namespace moden::detail {
 

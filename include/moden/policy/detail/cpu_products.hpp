@@ -13,7 +13,7 @@
 #include <moden/policy/detail/host_buffer.hpp>
 #include <moden/policy/detail/lapack.hpp>
 #include <moden/policy/detail/small_gemm.hpp>
-#include <moden/policy/execution_policy.hpp>
+#include <moden/core/execution_policy.hpp>
 
 namespace moden::detail {
 
