@@ -13,7 +13,8 @@ namespace faces {
 
 /// What a pixel shows.
 enum class region : std::uint8_t { background, skin, brows, eyes, nose, lips, mouth, ears, hair, neck, clothes };
-inline constexpr std::array<std::string_view, 11> region_names{"background", "skin", "brows", "eyes", "nose", "lips", "mouth", "ears", "hair", "neck", "clothes"};
+inline constexpr std::array<std::string_view, 11> region_names{"background", "skin", "brows", "eyes", "nose",   "lips",
+                                                               "mouth",      "ears", "hair",  "neck", "clothes"};
 
 /// Smooth pseudo-random values in [0, 1] on the plane, from a fixed table.
 float value_noise(float x, float y);
@@ -23,11 +24,11 @@ vec3 skin_color(float melanin, float undertone);
 
 /// How much of each slow change of skin colour a vertex shows, in [0, 1]; the person decides how strong it is.
 struct skin_tint {
-    float red = 0.0F;      ///< cheeks, nose, chin, ears
-    float socket = 0.0F;   ///< around the eyes
-    float folds = 0.0F;    ///< between nose and mouth
-    float lines = 0.0F;    ///< across the forehead
-    float shade = 1.0F;    ///< jaw and neck are a little darker
+    float red = 0.0F;     ///< cheeks, nose, chin, ears
+    float socket = 0.0F;  ///< around the eyes
+    float folds = 0.0F;   ///< between nose and mouth
+    float lines = 0.0F;   ///< across the forehead
+    float shade = 1.0F;   ///< jaw and neck are a little darker
 };
 skin_tint skin_tint_at(const rest_vertex& vertex);
 
@@ -46,8 +47,8 @@ public:
         float gloss;
     };
     surface skin(const vec3& vertex_color, float u, float v) const;
-    surface lid_rim(side which, float depth) const;   ///< depth 0 at the edge of the lid, 1 at the eyeball
-    surface lip_inside(float depth) const;             ///< depth 0 at the lip, 1 inside the mouth
+    surface lid_rim(side which, float depth) const;  ///< depth 0 at the edge of the lid, 1 at the eyeball
+    surface lip_inside(float depth) const;           ///< depth 0 at the lip, 1 inside the mouth
     surface teeth(float u, float v) const;
     surface tongue() const;
     surface cavity() const;

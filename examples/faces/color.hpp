@@ -7,7 +7,9 @@
 namespace faces {
 
 /// The sRGB curve's inverse: display value in [0, 1] to linear light.
-inline float srgb_to_linear(float display) { return display <= 0.04045F ? display / 12.92F : std::pow((display + 0.055F) / 1.055F, 2.4F); }
+inline float srgb_to_linear(float display) {
+    return display <= 0.04045F ? display / 12.92F : std::pow((display + 0.055F) / 1.055F, 2.4F);
+}
 
 /// Linear light to display value: values above 0.7 are compressed softly towards 1, then the sRGB curve.
 inline float encode(float linear) {
@@ -20,6 +22,8 @@ inline float encode(float linear) {
 }
 
 /// Linear colour of an 8-bit sRGB triple.
-inline vec3 from_srgb(float r, float g, float b) { return {srgb_to_linear(r / 255.0F), srgb_to_linear(g / 255.0F), srgb_to_linear(b / 255.0F)}; }
+inline vec3 from_srgb(float r, float g, float b) {
+    return {srgb_to_linear(r / 255.0F), srgb_to_linear(g / 255.0F), srgb_to_linear(b / 255.0F)};
+}
 
 }  // namespace faces

@@ -1,6 +1,7 @@
 #pragma once
 
-// Points, rotations and the few smooth scalar functions that the head is modelled with. Units are centimetres everywhere.
+// Points, rotations and the few smooth scalar functions that the head is modelled with. Units are centimetres
+// everywhere.
 
 #include <algorithm>
 #include <array>
@@ -41,7 +42,9 @@ struct mat3 {
     std::array<vec3, 3> row{vec3{1, 0, 0}, vec3{0, 1, 0}, vec3{0, 0, 1}};
 };
 
-constexpr vec3 operator*(const mat3& m, const vec3& v) { return {dot(m.row[0], v), dot(m.row[1], v), dot(m.row[2], v)}; }
+constexpr vec3 operator*(const mat3& m, const vec3& v) {
+    return {dot(m.row[0], v), dot(m.row[1], v), dot(m.row[2], v)};
+}
 constexpr mat3 transposed(const mat3& m) {
     return {{vec3{m.row[0].x, m.row[1].x, m.row[2].x}, vec3{m.row[0].y, m.row[1].y, m.row[2].y},
              vec3{m.row[0].z, m.row[1].z, m.row[2].z}}};
@@ -55,7 +58,8 @@ constexpr mat3 operator*(const mat3& a, const mat3& b) {
     return product;
 }
 
-/// Largest integer not above `value`, for |value| < 2^20. Faster than std::floor where the compiler may not assume SSE 4.1.
+/// Largest integer not above `value`, for |value| < 2^20. Faster than std::floor where the compiler may not assume
+/// SSE 4.1.
 inline int floor_int(float value) {
     constexpr int offset = 1 << 20;
     return static_cast<int>(static_cast<double>(value) + offset) - offset;
@@ -97,7 +101,9 @@ float interpolate(const std::array<std::array<float, 2>, N>& knots, float positi
     while (position > knots[i + 1][0]) {
         ++i;
     }
-    const auto secant = [&](std::size_t k) { return (knots[k + 1][1] - knots[k][1]) / (knots[k + 1][0] - knots[k][0]); };
+    const auto secant = [&](std::size_t k) {
+        return (knots[k + 1][1] - knots[k][1]) / (knots[k + 1][0] - knots[k][0]);
+    };
     const auto slope = [&](std::size_t k) {
         if (k == 0 || k + 1 == N) {
             return k == 0 ? secant(0) : secant(N - 2);

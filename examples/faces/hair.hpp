@@ -11,11 +11,11 @@ namespace faces {
 
 /// Where a point of the hair lies among its strands.
 struct strand_coordinates {
-    float across = 0.0F;   ///< centimetres across the strands
-    float along = 0.0F;    ///< centimetres along the strands
-    float inside = 0.0F;   ///< centimetres from the edge of the hair, negative outside
-    float roots = 1.0F;    ///< 1 where the edge is a hairline, 0 where hair ends
-    vec3 direction;        ///< unit direction of the strands
+    float across = 0.0F;  ///< centimetres across the strands
+    float along = 0.0F;   ///< centimetres along the strands
+    float inside = 0.0F;  ///< centimetres from the edge of the hair, negative outside
+    float roots = 1.0F;   ///< 1 where the edge is a hairline, 0 where hair ends
+    vec3 direction;       ///< unit direction of the strands
 };
 
 /// Geometry of a hair style on the mean head. Empty for bald heads.

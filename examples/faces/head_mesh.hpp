@@ -17,16 +17,27 @@
 namespace faces {
 
 /// What a vertex belongs to.
-enum class part : std::uint8_t { skin, lid_rim, eyeball, lip_inside, cavity, upper_teeth, lower_teeth, tongue, ear, hair };
+enum class part : std::uint8_t {
+    skin,
+    lid_rim,
+    eyeball,
+    lip_inside,
+    cavity,
+    upper_teeth,
+    lower_teeth,
+    tongue,
+    ear,
+    hair
+};
 
 /// Upper or lower side of the slits, for the vertices where it matters.
 enum class side : std::int8_t { upper = -1, lower = 1 };
 
 /// One vertex of the mean head.
 struct rest_vertex {
-    vec3 position;        ///< mean neutral face
-    vec3 eyes_closed;     ///< the same with closed lids
-    vec3 material;        ///< where displacement fields and paint are evaluated: the face before lids were opened
+    vec3 position;     ///< mean neutral face
+    vec3 eyes_closed;  ///< the same with closed lids
+    vec3 material;     ///< where displacement fields and paint are evaluated: the face before lids were opened
     part kind = part::skin;
     side eye_side = side::upper;
     side mouth_side = side::upper;
@@ -42,20 +53,22 @@ struct rest_mesh {
 
 /// Facts about the mean head that painting, expressions and landmarks share.
 struct anatomy {
-    static constexpr float eye_x = 3.2F;             ///< distance of the eye centres from the middle
+    static constexpr float eye_x = 3.2F;  ///< distance of the eye centres from the middle
     static constexpr float eye_y = 0.0F;
-    static constexpr float eye_z = 5.72F;            ///< centre of the eyeball, which is larger than life so that it fills the lids
+    static constexpr float eye_z =
+        5.72F;  ///< centre of the eyeball, which is larger than life so that it fills the lids
     static constexpr float eyeball_radius = 1.75F;
-    static constexpr float eye_inner = 1.56F;        ///< |x| of the inner and outer eye corners
+    static constexpr float eye_inner = 1.56F;  ///< |x| of the inner and outer eye corners
     static constexpr float eye_outer = 4.86F;
-    static constexpr float mouth_y = -7.0F;          ///< the line between the lips
-    static constexpr float mouth_corner = 2.45F;     ///< |x| of the mouth corners
+    static constexpr float mouth_y = -7.0F;       ///< the line between the lips
+    static constexpr float mouth_corner = 2.45F;  ///< |x| of the mouth corners
 };
 
 /// Centre of an eyeball; `sign` is -1 for the eye on the picture's left, +1 for the other.
 constexpr vec3 eye_center(float sign) { return {sign * anatomy::eye_x, anatomy::eye_y, anatomy::eye_z}; }
 
-/// Height of the border between lips and skin above (upper) or below (lower) the mouth line, at distance x from the middle.
+/// Height of the border between lips and skin above (upper) or below (lower) the mouth line, at distance x from the
+/// middle.
 float upper_lip_height(float x);
 float lower_lip_height(float x);
 

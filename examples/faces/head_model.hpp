@@ -1,7 +1,7 @@
 #pragma once
 
-// The deformable head: mean plus linear displacement bases for skin, eyes, mouth, ears and every hair style, its landmarks, and
-// how much light each vertex loses to the rest of the head.
+// The deformable head: mean plus linear displacement bases for skin, eyes, mouth, ears and every hair style, its
+// landmarks, and how much light each vertex loses to the rest of the head.
 
 #include "appearance.hpp"
 #include "deformation.hpp"
@@ -26,7 +26,8 @@ public:
     const std::vector<triangle>& triangles() const { return rest_.triangles; }
 
     /// Writes the deformed vertices to `out` (one per rest vertex).
-    void evaluate(std::span<const float, shape_mode_count> shape, std::span<const float, action_count> weights, std::span<vec3> out) const;
+    void evaluate(std::span<const float, shape_mode_count> shape, std::span<const float, action_count> weights,
+                  std::span<vec3> out) const;
 
 private:
     /// A displacement field, stored for the range of vertices where it is not zero.
@@ -62,16 +63,16 @@ public:
     const std::vector<std::uint8_t>& around_mouth() const { return around_mouth_; }
     /// Slow changes of skin colour, one per head vertex.
     const std::vector<skin_tint>& tint() const { return tint_; }
-    /// Vertices of the head that are landmarks, in the usual order of 68: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47,
-    /// outer lips 48-59, inner lips 60-67. Picture left comes first.
+    /// Vertices of the head that are landmarks, in the usual order of 68: jaw 0-16, brows 17-26, nose 27-35, eyes
+    /// 36-47, outer lips 48-59, inner lips 60-67. Picture left comes first.
     const std::array<std::uint32_t, landmark_count>& landmarks() const { return landmarks_; }
 
     /// A hair style with its shell and what it does to the light; built on first use.
     struct style {
         hair_mesh hair;
-        std::unique_ptr<linear_mesh> shell;   ///< empty for bald heads
-        std::vector<occlusion> head_loss;     ///< one per head vertex
-        std::vector<occlusion> hair_loss;     ///< one per hair vertex
+        std::unique_ptr<linear_mesh> shell;  ///< empty for bald heads
+        std::vector<occlusion> head_loss;    ///< one per head vertex
+        std::vector<occlusion> hair_loss;    ///< one per hair vertex
     };
     const style& hair(hair_style which) const;
 

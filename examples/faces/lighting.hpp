@@ -33,7 +33,8 @@ class irradiance {
 public:
     explicit irradiance(const std::array<float, 9>& coefficients);
     float shading(const vec3& n) const {
-        return constant_ + dot(linear_, n) + dot(squares_, n * n) + products_.x * n.x * n.y + products_.y * n.y * n.z + products_.z * n.x * n.z;
+        return constant_ + dot(linear_, n) + dot(squares_, n * n) + products_.x * n.x * n.y + products_.y * n.y * n.z +
+               products_.z * n.x * n.z;
     }
 
 private:
@@ -49,7 +50,8 @@ std::array<float, 9> rotated(const std::array<float, 9>& coefficients, const mat
 std::array<float, 9> lamp(const vec3& towards, float strength, float ambient);
 
 enum class light_preset : std::uint8_t { frontal, left, right, above, below, rim, soft, window };
-inline constexpr std::array<std::string_view, 8> light_preset_names{"frontal", "left", "right", "above", "below", "rim", "soft", "window"};
+inline constexpr std::array<std::string_view, 8> light_preset_names{"frontal", "left", "right", "above",
+                                                                    "below",   "rim",  "soft",  "window"};
 
 /// A named light. `left` and `right` are sides of the picture.
 light make_light(light_preset preset);

@@ -32,10 +32,11 @@ public:
     std::uint32_t triangle_at(std::size_t sample) const { return triangle_[sample]; }
     float depth_at(std::size_t sample) const { return depth_[sample]; }
 
-    /// Draws triangle `id` where it is nearer than what is there and `visible(w1, w2)` holds, the barycentric weights of its
-    /// second and third corner. Both orientations are drawn.
+    /// Draws triangle `id` where it is nearer than what is there and `visible(w1, w2)` holds, the barycentric weights
+    /// of its second and third corner. Both orientations are drawn.
     template <class Visible>
-    void draw(const screen_vertex& a, const screen_vertex& b, const screen_vertex& c, std::uint32_t id, const Visible& visible) {
+    void draw(const screen_vertex& a, const screen_vertex& b, const screen_vertex& c, std::uint32_t id,
+              const Visible& visible) {
         const float area = (b.x - a.x) * (c.y - a.y) - (c.x - a.x) * (b.y - a.y);
         if (area == 0.0F) {
             return;

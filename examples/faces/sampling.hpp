@@ -1,11 +1,12 @@
 #pragma once
 
-// Random faces. Every function is a pure function of (seed, index): person 7 of seed 1 is the same on every machine, whatever else
-// is drawn. Numbers come from Philox: seed is the key; index and purpose (person, light, ...) choose the stream.
+// Random faces. Every function is a pure function of (seed, index): person 7 of seed 1 is the same on every machine,
+// whatever else is drawn. Numbers come from Philox: seed is the key; index and purpose (person, light, ...) choose the
+// stream.
 //
-// Distribution of identities: a hidden trait m in {-1, +1} with noise shifts `build`, brows, lips, hair and beard; the other shape
-// coefficients are independent standard normals, redrawn beyond 2.2; skin, hair and iris colours are drawn from palettes
-// that depend on melanin, itself uniform-like over [0, 1] with more weight on the fair half.
+// Distribution of identities: a hidden trait m in {-1, +1} with noise shifts `build`, brows, lips, hair and beard; the
+// other shape coefficients are independent standard normals, redrawn beyond 2.2; skin, hair and iris colours are drawn
+// from palettes that depend on melanin, itself uniform-like over [0, 1] with more weight on the fair half.
 
 #include "parameters.hpp"
 
@@ -19,13 +20,14 @@ namespace faces {
 class random_stream {
 public:
     /// \param index  below 2^56
-    random_stream(std::uint64_t seed, std::uint64_t index, std::uint64_t purpose) : seed_(seed), stream_(index << 8U | purpose) {}
+    random_stream(std::uint64_t seed, std::uint64_t index, std::uint64_t purpose)
+        : seed_(seed), stream_(index << 8U | purpose) {}
 
-    float uniform();                         ///< (0, 1)
+    float uniform();  ///< (0, 1)
     float uniform(float low, float high);
-    float normal();                          ///< mean 0, variance 1
-    float normal(float limit);               ///< redrawn until within +-limit
-    std::size_t below(std::size_t count);    ///< 0 ... count - 1
+    float normal();                        ///< mean 0, variance 1
+    float normal(float limit);             ///< redrawn until within +-limit
+    std::size_t below(std::size_t count);  ///< 0 ... count - 1
     bool chance(float probability) { return uniform() < probability; }
 
 private:
@@ -35,7 +37,8 @@ private:
 
 identity random_identity(std::uint64_t seed, std::uint64_t index);
 
-/// One or two basic expressions with random intensities (one face in six is neutral), random gaze, now and then a blink.
+/// One or two basic expressions with random intensities (one face in six is neutral), random gaze, now and then a
+/// blink.
 expression random_expression(std::uint64_t seed, std::uint64_t index);
 
 /// Ambient light with a sky-to-ground gradient and one or two lamps, mildly coloured; exposure keeps skin in range.

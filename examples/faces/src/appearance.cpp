@@ -26,12 +26,14 @@ std::vector<float> make_noise() {
 /// Middle line of a brow over |u| and its half thickness.
 float brow_line(float u, float arch) {
     const float t = (u - 1.25F) / 4.3F;
-    return 1.90F + 0.40F * t + (0.25F + 0.75F * arch) * 0.75F * bump(t - 0.58F, 0.42F) - 0.80F * smoothstep(0.6F, 1.05F, t) * (0.5F + 0.5F * arch);
+    return 1.90F + 0.40F * t + (0.25F + 0.75F * arch) * 0.75F * bump(t - 0.58F, 0.42F) -
+           0.80F * smoothstep(0.6F, 1.05F, t) * (0.5F + 0.5F * arch);
 }
 
 float brow_half_thickness(float u, float thickness) {
     const float t = (u - 1.25F) / 4.3F;
-    return (0.20F + 0.26F * thickness) * smoothstep(-0.08F, 0.14F, t) * (1.0F - 0.72F * smoothstep(0.3F, 1.0F, t)) * smoothstep(1.08F, 0.95F, t);
+    return (0.20F + 0.26F * thickness) * smoothstep(-0.08F, 0.14F, t) * (1.0F - 0.72F * smoothstep(0.3F, 1.0F, t)) *
+           smoothstep(1.08F, 0.95F, t);
 }
 
 }  // namespace
@@ -45,22 +47,26 @@ float value_noise(float x, float y) {
     float tx = x - static_cast<float>(nx), ty = y - static_cast<float>(ny);
     tx = tx * tx * (3.0F - 2.0F * tx);
     ty = ty * ty * (3.0F - 2.0F * ty);
-    return mix(mix(table[iy * noise_size + ix], table[iy * noise_size + jx], tx), mix(table[jy * noise_size + ix], table[jy * noise_size + jx], tx), ty);
+    return mix(mix(table[iy * noise_size + ix], table[iy * noise_size + jx], tx),
+               mix(table[jy * noise_size + ix], table[jy * noise_size + jx], tx), ty);
 }
 
 vec3 skin_color(float melanin, float undertone) {
-    static const std::array<vec3, 7> tones{from_srgb(238, 200, 180), from_srgb(230, 187, 163), from_srgb(217, 168, 140), from_srgb(196, 144, 112),
-                                           from_srgb(158, 108, 80), from_srgb(114, 74, 55), from_srgb(76, 49, 38)};
+    static const std::array<vec3, 7> tones{from_srgb(238, 200, 180), from_srgb(230, 187, 163), from_srgb(217, 168, 140),
+                                           from_srgb(196, 144, 112), from_srgb(160, 110, 82),  from_srgb(120, 79, 59),
+                                           from_srgb(86, 57, 44)};
     const float at = std::clamp(melanin, 0.0F, 1.0F) * 6.0F;
     const auto i = std::min<std::size_t>(static_cast<std::size_t>(at), 5);
     const vec3 tone = mix(tones[i], tones[i + 1], at - static_cast<float>(i));
     return tone * vec3{1.0F - 0.02F * undertone, 1.0F + 0.03F * undertone, 1.0F - 0.10F * undertone};
 }
 
-painter::painter(const appearance& look) : look_(look), skin_(skin_color(look.melanin, look.undertone)), hair_(look.hair_color) {
+painter::painter(const appearance& look)
+    : look_(look), skin_(skin_color(look.melanin, look.undertone)), hair_(look.hair_color) {
     const vec3 natural = skin_ * vec3{0.86F, 0.52F, 0.50F};
     const vec3 painted = mix(skin_ * vec3{0.80F, 0.30F, 0.32F}, vec3{0.42F, 0.05F, 0.07F}, 0.45F);
-    lip_ = mix(mix(skin_ * vec3{0.93F, 0.72F, 0.70F}, natural, std::min(1.0F, 1.6F * look.lip_color)), painted, smoothstep(0.6F, 1.0F, look.lip_color));
+    lip_ = mix(mix(skin_ * vec3{0.93F, 0.72F, 0.70F}, natural, std::min(1.0F, 1.6F * look.lip_color)), painted,
+               smoothstep(0.6F, 1.0F, look.lip_color));
     brow_ = mix(0.75F * hair_, skin_ * vec3{0.22F, 0.17F, 0.14F}, 0.35F);
 }
 
@@ -72,9 +78,11 @@ skin_tint skin_tint_at(const rest_vertex& vertex) {
     const float chin = bump(x, y + 10.3F, 1.5F, 1.0F);
     skin_tint tint;
     tint.red = front * (0.85F * cheek + 0.7F * nose + 0.3F * chin) + (vertex.kind == part::ear ? 0.8F : 0.0F);
-    tint.socket = front * (0.55F * bump(x - 1.9F, y + 0.55F, 0.8F, 0.6F) + 0.35F * bump(x - 3.1F, y + 1.05F, 1.5F, 0.5F) +
-                           0.45F * bump(x - 3.2F, y - 0.75F, 1.6F, 0.5F));
-    tint.folds = front * bump(x - (3.0F - 0.32F * (y + 6.0F)), 0.35F) * smoothstep(-7.6F, -6.4F, y) * smoothstep(-3.8F, -4.6F, y);
+    tint.socket =
+        front * (0.55F * bump(x - 1.9F, y + 0.55F, 0.8F, 0.6F) + 0.35F * bump(x - 3.1F, y + 1.05F, 1.5F, 0.5F) +
+                 0.45F * bump(x - 3.2F, y - 0.75F, 1.6F, 0.5F));
+    tint.folds = front * bump(x - (3.0F - 0.32F * (y + 6.0F)), 0.35F) * smoothstep(-7.6F, -6.4F, y) *
+                 smoothstep(-3.8F, -4.6F, y);
     tint.lines = front * bump(x, 3.2F) * (bump(y - 4.3F, 0.22F) + bump(y - 5.35F, 0.22F));
     tint.shade = mix(1.0F, 0.93F, smoothstep(-9.0F, -13.0F, y));
     return tint;
@@ -95,7 +103,8 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
     if (v < -13.0F) {
         if (v < collar) {
             const float weave = 0.92F + 0.16F * value_noise(3.0F * u, 3.0F * v);
-            const float hem = 1.0F - 0.35F * smoothstep(collar - 0.7F, collar - 0.5F, v) * smoothstep(collar, collar - 0.15F, v);
+            const float hem =
+                1.0F - 0.35F * smoothstep(collar - 0.7F, collar - 0.5F, v) * smoothstep(collar, collar - 0.15F, v);
             return {weave * hem * look_.clothes_color, region::clothes, 0.0F};
         }
         s.region = region::neck;
@@ -109,7 +118,8 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
     // A trace of unevenness.
     s.albedo = (0.965F + 0.07F * value_noise(2.3F * u + 9.0F, 2.3F * v)) * s.albedo;
     if (look_.freckles > 0.0F && v < 0.0F && v > -5.5F && x < 5.8F) {
-        const float spot = smoothstep(0.72F, 0.86F, value_noise(5.5F * u, 5.5F * v)) * bump(x - 2.6F, v + 2.4F, 2.6F, 1.5F);
+        const float spot =
+            smoothstep(0.72F, 0.86F, value_noise(5.5F * u, 5.5F * v)) * bump(x - 2.6F, v + 2.4F, 2.6F, 1.5F);
         s.albedo = s.albedo * mix(vec3{1, 1, 1}, vec3{0.72F, 0.55F, 0.45F}, look_.freckles * spot);
     }
     // Nostrils.
@@ -119,13 +129,18 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
     }
     // Beard: chin, jaw, above the upper lip.
     if (look_.beard > 0.0F && v < -3.5F && v > -12.6F) {
-        const float jaw_line = interpolate(std::array<std::array<float, 2>, 5>{{{0.0F, -8.6F}, {2.0F, -8.3F}, {3.6F, -6.4F}, {5.4F, -4.4F}, {6.6F, -3.0F}}}, x);
+        const float jaw_line = interpolate(
+            std::array<std::array<float, 2>, 5>{
+                {{0.0F, -8.6F}, {2.0F, -8.3F}, {3.6F, -6.4F}, {5.4F, -4.4F}, {6.6F, -3.0F}}},
+            x);
         float cover = smoothstep(jaw_line + 0.7F, jaw_line - 0.9F, v);
         cover = std::max(cover, bump(x - 1.0F, v + 5.85F, 1.75F, 0.5F));
         cover = std::max(cover, 0.9F * bump(x - 3.05F, v + 7.2F, 0.6F, 1.5F));
         cover *= smoothstep(-13.2F, -11.4F, v);
         const float grain = value_noise(7.0F * u, 5.0F * v);
-        const float density = std::clamp(cover * (0.35F + 1.5F * look_.beard) - 0.55F * (1.0F - look_.beard) * grain, 0.0F, 1.0F) * (0.35F + 0.57F * look_.beard);
+        const float density =
+            std::clamp(cover * (0.35F + 1.5F * look_.beard) - 0.55F * (1.0F - look_.beard) * grain, 0.0F, 1.0F) *
+            (0.35F + 0.57F * look_.beard);
         s.albedo = mix(s.albedo, (0.6F + 0.8F * grain) * mix(hair_, brow_, 0.5F), density);
         s.gloss *= 1.0F - density;
     }
@@ -144,7 +159,8 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
             }
         }
         // The shadowed line between closed lips.
-        s.albedo = (1.0F - 0.55F * bump(from_line, 0.10F) * smoothstep(0.0F, 0.5F, anatomy::mouth_corner + 0.15F - x)) * s.albedo;
+        s.albedo = (1.0F - 0.55F * bump(from_line, 0.10F) * smoothstep(0.0F, 0.5F, anatomy::mouth_corner + 0.15F - x)) *
+                   s.albedo;
     }
     // Brows.
     if (v > 0.8F && v < 3.6F && x > 0.9F && x < 6.0F) {
@@ -152,8 +168,10 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
         const float half = brow_half_thickness(x, look_.brow_thickness);
         if (half > 0.0F && std::abs(d) < 2.0F * half) {
             // Strokes rise towards the temple.
-            const float stroke = value_noise(14.0F * (x - 0.55F * d), 2.5F * (d + 0.3F * x) + (u < 0.0F ? 40.0F : 0.0F));
-            const float m = smoothstep(1.25F, 0.55F, std::abs(d) / half + 0.45F * (stroke - 0.5F)) * (0.70F + 0.30F * look_.brow_thickness);
+            const float stroke =
+                value_noise(14.0F * (x - 0.55F * d), 2.5F * (d + 0.3F * x) + (u < 0.0F ? 40.0F : 0.0F));
+            const float m = smoothstep(1.25F, 0.55F, std::abs(d) / half + 0.45F * (stroke - 0.5F)) *
+                            (0.70F + 0.30F * look_.brow_thickness);
             s.albedo = mix(s.albedo, (0.75F + 0.5F * stroke) * brow_, m);
             s.gloss *= 1.0F - m;
             if (m > 0.4F) {
@@ -163,8 +181,10 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
     }
     // Lashes along the upper lid, a fainter line along the lower one, the crease above.
     if (x > anatomy::eye_inner - 0.2F && x < anatomy::eye_outer + 0.3F && std::abs(v) < 1.0F) {
-        const float ends = smoothstep(anatomy::eye_inner - 0.1F, anatomy::eye_inner + 0.5F, x) * smoothstep(anatomy::eye_outer + 0.3F, anatomy::eye_outer - 0.1F, x);
-        const float upper = (0.45F + 0.55F * look_.lashes) * smoothstep(0.10F + 0.10F * look_.lashes, 0.03F, v) * (v >= 0.0F ? 1.0F : 0.0F);
+        const float ends = smoothstep(anatomy::eye_inner - 0.1F, anatomy::eye_inner + 0.5F, x) *
+                           smoothstep(anatomy::eye_outer + 0.3F, anatomy::eye_outer - 0.1F, x);
+        const float upper = (0.45F + 0.55F * look_.lashes) * smoothstep(0.10F + 0.10F * look_.lashes, 0.03F, v) *
+                            (v >= 0.0F ? 1.0F : 0.0F);
         const float lower = (0.12F + 0.35F * look_.lashes) * smoothstep(-0.16F, -0.02F, v) * (v < 0.0F ? 1.0F : 0.0F);
         const float m = ends * std::max(upper, lower);
         s.albedo = mix(s.albedo, vec3{0.022F, 0.014F, 0.012F}, m);
@@ -176,9 +196,13 @@ painter::surface painter::skin(const vec3& vertex_color, float u, float v) const
 painter::surface painter::lid_rim(side which, float depth) const {
     // Lashes at the edge, moist skin behind them.
     const float strength = which == side::upper ? 1.0F : 0.25F + 0.4F * look_.lashes;
-    return {mix(skin_ * vec3{0.80F, 0.45F, 0.42F}, vec3{0.03F, 0.018F, 0.015F}, strength * smoothstep(0.55F, 0.15F, depth)), region::skin, 0.5F};
+    return {
+        mix(skin_ * vec3{0.90F, 0.62F, 0.58F}, vec3{0.03F, 0.018F, 0.015F}, strength * smoothstep(0.55F, 0.15F, depth)),
+        region::skin, 0.5F};
 }
-painter::surface painter::lip_inside(float depth) const { return {mix(0.75F * lip_, vec3{0.10F, 0.02F, 0.02F}, depth), region::lips, 1.5F}; }
+painter::surface painter::lip_inside(float depth) const {
+    return {mix(0.75F * lip_, vec3{0.10F, 0.02F, 0.02F}, depth), region::lips, 1.5F};
+}
 painter::surface painter::teeth(float u, float v) const {
     // Gaps between teeth, gums at the roots.
     const float width = 0.62F;
@@ -201,7 +225,8 @@ painter::surface painter::eye(float x, float y) const {
     const float ring = smoothstep(0.5F, 0.7F, r);
     vec3 iris = (0.75F + 0.6F * angle_noise) * mix(1.35F, 0.55F, ring) * look_.iris_color;
     iris = iris + 0.25F * bump(r - 0.36F, 0.09F) * look_.iris_color;
-    const vec3 inner = mix(vec3{0.008F, 0.007F, 0.006F}, iris, smoothstep(pupil_radius - 0.03F, pupil_radius + 0.04F, r));
+    const vec3 inner =
+        mix(vec3{0.008F, 0.007F, 0.006F}, iris, smoothstep(pupil_radius - 0.03F, pupil_radius + 0.04F, r));
     return {mix(inner, sclera, smoothstep(iris_radius - 0.06F, iris_radius + 0.05F, r)), region::eyes, 1.0F};
 }
 
@@ -209,10 +234,12 @@ painter::surface painter::hair(float across, float along, float curl) const {
     float strand;
     if (curl > 0.0F) {
         const float swirl = 1.4F * value_noise(0.8F * across, 0.8F * along);
-        strand = 0.65F * value_noise(2.6F * across + 2.0F * swirl, 2.6F * along + 3.0F * swirl) + 0.35F * value_noise(6.0F * across, 6.0F * along);
+        strand = 0.65F * value_noise(2.6F * across + 2.0F * swirl, 2.6F * along + 3.0F * swirl) +
+                 0.35F * value_noise(6.0F * across, 6.0F * along);
     } else {
         const float drift = 0.5F * value_noise(0.5F * across, 0.25F * along);
-        strand = 0.45F * value_noise(2.2F * (across + drift), 0.10F * along) + 0.35F * value_noise(6.0F * (across + drift), 0.18F * along + 7.0F) +
+        strand = 0.45F * value_noise(2.2F * (across + drift), 0.10F * along) +
+                 0.35F * value_noise(6.0F * (across + drift), 0.18F * along + 7.0F) +
                  0.20F * value_noise(15.0F * across, 0.3F * along + 31.0F);
     }
     const float contrast = std::clamp(1.6F * (strand - 0.5F) + 0.5F, 0.0F, 1.0F);
@@ -221,8 +248,10 @@ painter::surface painter::hair(float across, float along, float curl) const {
 
 bool hair_covers(float across, float along, float inside, float fringe, float roots) {
     // Where hair grows out of the skin single hairs thin out; where it ends it ends in locks.
-    const float hairs = 0.6F * value_noise(23.0F * across, 1.1F * along) + 0.4F * value_noise(5.0F * across, 0.9F * along + 11.0F);
-    const float locks = 0.65F * value_noise(1.1F * across, 0.05F * along) + 0.35F * value_noise(4.0F * across, 0.1F * along + 5.0F);
+    const float hairs =
+        0.6F * value_noise(23.0F * across, 1.1F * along) + 0.4F * value_noise(5.0F * across, 0.9F * along + 11.0F);
+    const float locks =
+        0.65F * value_noise(1.1F * across, 0.05F * along) + 0.35F * value_noise(4.0F * across, 0.1F * along + 5.0F);
     return inside > fringe * mix(1.6F * locks - 0.45F, 2.4F * (hairs - 0.5F), roots);
 }
 

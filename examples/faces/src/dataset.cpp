@@ -41,13 +41,17 @@ mode_levels person_levels(std::size_t count) {
 }  // namespace
 
 face_set make_expression_set(const expression_set_options& o) {
-    require<moden::argument_error>(o.persons > 0 && o.expressions > 0 && o.intensities > 0 && o.views > 0, "make_expression_set: counts ",
-                                   std::vector<std::size_t>{o.persons, o.expressions, o.intensities, o.views}, ", expected at least 1 each");
-    require<moden::argument_error>(o.expressions <= basic_expression_count, "make_expression_set: ", o.expressions, " expressions, expected at most 6");
+    require<moden::argument_error>(
+        o.persons > 0 && o.expressions > 0 && o.intensities > 0 && o.views > 0, "make_expression_set: counts ",
+        std::vector<std::size_t>{o.persons, o.expressions, o.intensities, o.views}, ", expected at least 1 each");
+    require<moden::argument_error>(o.expressions <= basic_expression_count, "make_expression_set: ", o.expressions,
+                                   " expressions, expected at most 6");
     const std::vector<float> angles = yaw_angles(o.views, o.views == 2 ? 20.0F : 40.0F);
     face_set set;
     set.modes.push_back(person_levels(o.persons));
-    set.modes.push_back({"expression", {basic_expression_names.begin(), basic_expression_names.begin() + static_cast<std::ptrdiff_t>(o.expressions)}});
+    set.modes.push_back({"expression",
+                         {basic_expression_names.begin(),
+                          basic_expression_names.begin() + static_cast<std::ptrdiff_t>(o.expressions)}});
     mode_levels intensities{"intensity", {}};
     for (std::size_t k = 1; k <= o.intensities; ++k) {
         std::string text = std::to_string(static_cast<float>(k) / static_cast<float>(o.intensities));
@@ -62,7 +66,8 @@ face_set make_expression_set(const expression_set_options& o) {
                 for (const float angle : angles) {
                     face_parameters face;
                     face.person = person;
-                    face.expression = make_expression(static_cast<basic_expression>(e), static_cast<float>(k) / static_cast<float>(o.intensities));
+                    face.expression = make_expression(static_cast<basic_expression>(e),
+                                                      static_cast<float>(k) / static_cast<float>(o.intensities));
                     face.light = make_light(light_preset::window);
                     face.pose.yaw = angle * degree;
                     set.faces.push_back(face);
@@ -74,15 +79,19 @@ face_set make_expression_set(const expression_set_options& o) {
 }
 
 face_set make_tensorfaces_set(const tensorfaces_options& o) {
-    require<moden::argument_error>(o.persons > 0 && o.views > 0 && o.lights > 0 && o.expressions > 0, "make_tensorfaces_set: counts ",
-                                   std::vector<std::size_t>{o.persons, o.views, o.lights, o.expressions}, ", expected at least 1 each");
-    require<moden::argument_error>(o.lights <= light_preset_names.size(), "make_tensorfaces_set: ", o.lights, " lights, expected at most ", light_preset_names.size());
-    require<moden::argument_error>(o.expressions <= basic_expression_count + 1, "make_tensorfaces_set: ", o.expressions, " expressions, expected at most 7");
+    require<moden::argument_error>(
+        o.persons > 0 && o.views > 0 && o.lights > 0 && o.expressions > 0, "make_tensorfaces_set: counts ",
+        std::vector<std::size_t>{o.persons, o.views, o.lights, o.expressions}, ", expected at least 1 each");
+    require<moden::argument_error>(o.lights <= light_preset_names.size(), "make_tensorfaces_set: ", o.lights,
+                                   " lights, expected at most ", light_preset_names.size());
+    require<moden::argument_error>(o.expressions <= basic_expression_count + 1, "make_tensorfaces_set: ", o.expressions,
+                                   " expressions, expected at most 7");
     const std::vector<float> angles = yaw_angles(o.views, 40.0F);
     face_set set;
     set.modes.push_back(person_levels(o.persons));
     set.modes.push_back(view_levels(angles));
-    set.modes.push_back({"light", {light_preset_names.begin(), light_preset_names.begin() + static_cast<std::ptrdiff_t>(o.lights)}});
+    set.modes.push_back(
+        {"light", {light_preset_names.begin(), light_preset_names.begin() + static_cast<std::ptrdiff_t>(o.lights)}});
     mode_levels expressions{"expression", {"neutral"}};
     for (std::size_t e = 1; e < o.expressions; ++e) {
         expressions.levels.emplace_back(basic_expression_names[e - 1]);
@@ -120,8 +129,8 @@ face_set make_random_set(std::size_t count, std::uint64_t seed) {
     return set;
 }
 
-bool render_all(const std::vector<face_parameters>& faces, const render_options& options, const std::function<void(std::size_t, rendering&&)>& store,
-                const render_progress& progress) {
+bool render_all(const std::vector<face_parameters>& faces, const render_options& options,
+                const std::function<void(std::size_t, rendering&&)>& store, const render_progress& progress) {
     std::atomic<bool> stop{false};
     std::exception_ptr failure;
     std::size_t done = 0;
@@ -161,12 +170,17 @@ bool render_all(const std::vector<face_parameters>& faces, const render_options&
     return !stop;
 }
 
-moden::tensor<float, 5> tensorfaces(const tensorfaces_options& set, const render_options& options, channels colors, const render_progress& progress) {
+moden::tensor<float, 5> tensorfaces(const tensorfaces_options& set, const render_options& options, channels colors,
+                                    const render_progress& progress) {
     const face_set faces = make_tensorfaces_set(set);
     const std::size_t pixels = options.size * options.size * (colors == channels::rgb ? 3 : 1);
     moden::tensor<float, 5> ensemble({set.persons, set.views, set.lights, set.expressions, pixels});
     render_all(
-        faces.faces, options, [&](std::size_t i, rendering&& picture) { flatten_pixels(picture.image, colors, ensemble.data() + i * pixels); }, progress);
+        faces.faces, options,
+        [&](std::size_t i, rendering&& picture) {
+            flatten_pixels(picture.image, colors, ensemble.data() + i * pixels);
+        },
+        progress);
     return ensemble;
 }
 
@@ -181,7 +195,8 @@ void flatten_pixels(const moden::tensor<float, 3>& image, channels colors, float
     }
 }
 
-moden::tensor<std::uint8_t, 3> contact_sheet(const std::vector<moden::tensor<std::uint8_t, 3>>& pictures, std::size_t columns) {
+moden::tensor<std::uint8_t, 3> contact_sheet(const std::vector<moden::tensor<std::uint8_t, 3>>& pictures,
+                                             std::size_t columns) {
     require<moden::shape_error>(!pictures.empty() && columns > 0, "contact_sheet: no pictures or no columns");
     const std::size_t height = pictures.front().shape(0), width = pictures.front().shape(1);
     const std::size_t rows = (pictures.size() + columns - 1) / columns;
@@ -189,12 +204,14 @@ moden::tensor<std::uint8_t, 3> contact_sheet(const std::vector<moden::tensor<std
     sheet.fill(24);
     for (std::size_t i = 0; i < pictures.size(); ++i) {
         const auto& picture = pictures[i];
-        require<moden::shape_error>(picture.shape(0) == height && picture.shape(1) == width && picture.shape(2) == 3, "contact_sheet: picture ", i, " has shape ",
-                                    picture.shape(), ", expected that of the first, with 3 channels");
+        require<moden::shape_error>(picture.shape(0) == height && picture.shape(1) == width && picture.shape(2) == 3,
+                                    "contact_sheet: picture ", i, " has shape ", picture.shape(),
+                                    ", expected that of the first, with 3 channels");
         for (std::size_t y = 0; y < height; ++y) {
             for (std::size_t x = 0; x < width; ++x) {
                 for (std::size_t c = 0; c < 3; ++c) {
-                    sheet((i / columns) * (height + 1) + 1 + y, (i % columns) * (width + 1) + 1 + x, c) = picture(y, x, c);
+                    sheet((i / columns) * (height + 1) + 1 + y, (i % columns) * (width + 1) + 1 + x, c) =
+                        picture(y, x, c);
                 }
             }
         }

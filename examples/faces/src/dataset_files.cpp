@@ -20,11 +20,13 @@ public:
     explicit staging_folder(const std::filesystem::path& target) : target_(target) {
         std::error_code error;
         created_target_ = std::filesystem::create_directories(target, error);
-        require<moden::io_error>(!error && std::filesystem::is_directory(target), "write_set: cannot create the folder '", target.string(), "'",
+        require<moden::io_error>(!error && std::filesystem::is_directory(target),
+                                 "write_set: cannot create the folder '", target.string(), "'",
                                  error ? ": " + error.message() : std::string());
         path_ = target / (".face_world-" + std::to_string(::getpid()));
         std::filesystem::create_directory(path_, error);
-        require<moden::io_error>(!error, "write_set: cannot write into the folder '", target.string(), "': ", error.message());
+        require<moden::io_error>(!error, "write_set: cannot write into the folder '", target.string(),
+                                 "': ", error.message());
     }
     staging_folder(const staging_folder&) = delete;
     staging_folder& operator=(const staging_folder&) = delete;
@@ -40,12 +42,14 @@ public:
     void publish() {
         for (const auto& entry : std::filesystem::directory_iterator(path_)) {
             const std::filesystem::path target = target_ / entry.path().filename();
-            require<moden::io_error>(!std::filesystem::is_directory(target), "write_set: '", target.string(), "' is a folder");
+            require<moden::io_error>(!std::filesystem::is_directory(target), "write_set: '", target.string(),
+                                     "' is a folder");
         }
         for (const auto& entry : std::filesystem::directory_iterator(path_)) {
             std::error_code error;
             std::filesystem::rename(entry.path(), target_ / entry.path().filename(), error);
-            require<moden::io_error>(!error, "write_set: cannot write '", (target_ / entry.path().filename()).string(), "': ", error.message());
+            require<moden::io_error>(!error, "write_set: cannot write '", (target_ / entry.path().filename()).string(),
+                                     "': ", error.message());
         }
         published_ = true;
     }
@@ -72,7 +76,8 @@ public:
     T* at(std::size_t face) { return values_.data() + face * stride_; }
     template <class Range>
     void store(std::size_t face, const Range& range) {
-        require<moden::shape_error>(static_cast<std::size_t>(range.end() - range.begin()) == stride_, "write_set: a quantity of unexpected size");
+        require<moden::shape_error>(static_cast<std::size_t>(range.end() - range.begin()) == stride_,
+                                    "write_set: a quantity of unexpected size");
         std::copy(range.begin(), range.end(), at(face));
     }
     void save(const std::filesystem::path& path) const { moden::io::save_npy(path, values_); }
@@ -86,8 +91,8 @@ std::array<float, 3> as_array(const vec3& v) { return {v.x, v.y, v.z}; }
 
 /// Quantities that are known before anything is rendered.
 void save_factors(const face_set& set, const moden::extents& modes, const std::filesystem::path& folder) {
-    gathered<float> person(modes, {identity_names().size()}), basic(modes, {basic_expression_count}), actions(modes, {action_count}), gaze(modes, {2}),
-        light(modes, {9}), color(modes, {3}), pose(modes, {3});
+    gathered<float> person(modes, {identity_names().size()}), basic(modes, {basic_expression_count}),
+        actions(modes, {action_count}), gaze(modes, {2}), light(modes, {9}), color(modes, {3}), pose(modes, {3});
     for (std::size_t i = 0; i < set.faces.size(); ++i) {
         const face_parameters& face = set.faces[i];
         person.store(i, identity_values(face.person));
@@ -145,7 +150,8 @@ std::string describe(const face_set& set, const write_options& options) {
     return json.dump(2) + "\n";
 }
 
-/// Which faces the contact sheet shows: up to 12 levels of the first mode as rows, up to 24 of the others spread evenly.
+/// Which faces the contact sheet shows: up to 12 levels of the first mode as rows, up to 24 of the others spread
+/// evenly.
 std::vector<std::size_t> sheet_faces(const face_set& set, const moden::extents& modes, std::size_t& columns) {
     std::vector<std::size_t> chosen;
     if (modes.size() == 1) {
@@ -167,7 +173,8 @@ std::vector<std::size_t> sheet_faces(const face_set& set, const moden::extents& 
 
 }  // namespace
 
-bool write_set(const face_set& set, const std::filesystem::path& folder, const write_options& options, const render_progress& progress) {
+bool write_set(const face_set& set, const std::filesystem::path& folder, const write_options& options,
+               const render_progress& progress) {
     staging_folder staging(folder);
     const std::filesystem::path& out = staging.path();
     moden::extents modes;
@@ -176,15 +183,18 @@ bool write_set(const face_set& set, const std::filesystem::path& folder, const w
     }
     const std::size_t n = options.render.size;
     const std::size_t depth = options.colors == channels::rgb ? 3 : 1;
-    const moden::extents pixels = options.layout == pixel_layout::flat ? moden::extents{n * n * depth} : moden::extents{n, n, depth};
+    const moden::extents pixels =
+        options.layout == pixel_layout::flat ? moden::extents{n * n * depth} : moden::extents{n, n, depth};
     const bool bytes = options.format == pixel_format::uint8;
     const bool light = options.render.truth != truth::none;
     const bool maps = options.render.truth == truth::all;
     const auto when = [](bool wanted, moden::extents extents) { return wanted ? extents : moden::extents{0}; };
-    gathered<std::uint8_t> images8(modes, when(bytes, pixels)), labels(modes, when(maps, {n, n})), visible(modes, when(light, {landmark_count}));
-    gathered<float> images(modes, when(!bytes, pixels)), depths(modes, when(maps, {n, n})), normals(modes, when(maps, {n, n, 3})),
-        albedo(modes, when(maps, {n, n, 3})), shading(modes, when(maps, {n, n})), points2(modes, when(light, {landmark_count, 2})),
-        points3(modes, when(light, {landmark_count, 3})), turned(modes, when(light, {landmark_count, 3})), camera(modes, when(light, {2, 4}));
+    gathered<std::uint8_t> images8(modes, when(bytes, pixels)), labels(modes, when(maps, {n, n})),
+        visible(modes, when(light, {landmark_count}));
+    gathered<float> images(modes, when(!bytes, pixels)), depths(modes, when(maps, {n, n})),
+        normals(modes, when(maps, {n, n, 3})), albedo(modes, when(maps, {n, n, 3})), shading(modes, when(maps, {n, n})),
+        points2(modes, when(light, {landmark_count, 2})), points3(modes, when(light, {landmark_count, 3})),
+        turned(modes, when(light, {landmark_count, 3})), camera(modes, when(light, {2, 4}));
     std::size_t columns = 1;
     const std::vector<std::size_t> chosen = sheet_faces(set, modes, columns);
     std::vector<moden::tensor<std::uint8_t, 3>> pictures(chosen.size());

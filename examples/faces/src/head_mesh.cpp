@@ -52,15 +52,23 @@ section section_at(float row) {
         const float p0 = a.*field, p1 = b.*field, p2 = c.*field, p3 = d.*field;
         return p1 + 0.5F * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)));
     };
-    return {spline(&section::front_y), spline(&section::front_z), spline(&section::side_y),
-            std::max(spline(&section::half_width), 0.0F), spline(&section::side_z), spline(&section::back_y),
-            spline(&section::back_z), spline(&section::squareness)};
+    return {spline(&section::front_y), spline(&section::front_z),
+            spline(&section::side_y),  std::max(spline(&section::half_width), 0.0F),
+            spline(&section::side_z),  spline(&section::back_y),
+            spline(&section::back_z),  spline(&section::squareness)};
 }
 
 /// How far the nose rises over the bare face along its ridge, and how wide it is there.
-constexpr std::array<std::array<float, 2>, 10> nose_height{
-    {{-5.15F, 0.0F}, {-4.95F, 0.12F}, {-4.7F, 0.85F}, {-4.4F, 1.75F}, {-3.95F, 2.3F}, {-3.4F, 2.2F}, {-2.4F, 1.62F}, {-0.9F, 0.78F},
-     {0.3F, 0.2F}, {1.6F, 0.0F}}};
+constexpr std::array<std::array<float, 2>, 10> nose_height{{{-5.15F, 0.0F},
+                                                            {-4.95F, 0.12F},
+                                                            {-4.7F, 0.85F},
+                                                            {-4.4F, 1.75F},
+                                                            {-3.95F, 2.3F},
+                                                            {-3.4F, 2.2F},
+                                                            {-2.4F, 1.62F},
+                                                            {-0.9F, 0.78F},
+                                                            {0.3F, 0.2F},
+                                                            {1.6F, 0.0F}}};
 constexpr std::array<std::array<float, 2>, 6> nose_half_width{
     {{-5.2F, 1.05F}, {-4.2F, 1.1F}, {-3.2F, 0.88F}, {-1.5F, 0.70F}, {0.0F, 0.66F}, {1.6F, 0.9F}}};
 
@@ -103,11 +111,13 @@ vec3 add_features(vec3 p, side eye, side mouth, float opening) {
     z -= 0.10F * bump(x, y + 5.6F, 0.24F, 0.55F);
     z += 0.07F * bump(x - 0.48F, y + 5.6F, 0.22F, 0.6F);
     // Fold from the nose wing towards the mouth corner.
-    const float fold_x = interpolate(std::array<std::array<float, 2>, 4>{{{-7.4F, 3.25F}, {-6.4F, 3.0F}, {-5.2F, 2.45F}, {-4.2F, 1.85F}}}, y);
+    const float fold_x = interpolate(
+        std::array<std::array<float, 2>, 4>{{{-7.4F, 3.25F}, {-6.4F, 3.0F}, {-5.2F, 2.45F}, {-4.2F, 1.85F}}}, y);
     z -= 0.11F * bump(x - fold_x, 0.38F) * smoothstep(-8.0F, -6.2F, y) * smoothstep(-3.6F, -4.5F, y);
 
     // Nose: a ridge with a rounded cross-section, a ball at the tip and two wings.
-    const float nose_y = y - 0.28F * smoothstep(-0.3F, -3.0F, y);  // the tables are for a nose that is longer than average
+    const float nose_y =
+        y - 0.28F * smoothstep(-0.3F, -3.0F, y);  // the tables are for a nose that is longer than average
     const float ridge = interpolate(nose_height, nose_y);
     const float half_width = interpolate(nose_half_width, nose_y);
     float nose = ridge * std::exp(-std::pow(x / half_width, 2.1F));
@@ -125,13 +135,15 @@ vec3 add_features(vec3 p, side eye, side mouth, float opening) {
     const float from_line = y - anatomy::mouth_y;
     if (mouth == side::upper) {
         const float v = from_line / std::max(upper_lip_height(x), 0.12F);
-        const float profile = v < 1.0F ? 0.08F + 0.30F * std::sin(pi_v<float> * std::pow(std::clamp(v, 0.0F, 1.0F), 0.75F) * 0.86F)
-                                       : 0.08F + 0.127F * std::exp(-4.0F * (v - 1.0F));
+        const float profile =
+            v < 1.0F ? 0.08F + 0.30F * std::sin(pi_v<float> * std::pow(std::clamp(v, 0.0F, 1.0F), 0.75F) * 0.86F)
+                     : 0.08F + 0.127F * std::exp(-4.0F * (v - 1.0F));
         z += envelope * profile * bump(std::max(v - 1.0F, 0.0F), 1.5F);
     } else {
         const float v = -from_line / std::max(lower_lip_height(x), 0.12F);
-        const float profile = v < 1.0F ? 0.04F + 0.40F * std::sin(pi_v<float> * std::pow(std::clamp(v, 0.0F, 1.0F), 0.8F) * 0.9F)
-                                       : 0.04F + 0.124F * std::exp(-4.0F * (v - 1.0F));
+        const float profile =
+            v < 1.0F ? 0.04F + 0.40F * std::sin(pi_v<float> * std::pow(std::clamp(v, 0.0F, 1.0F), 0.8F) * 0.9F)
+                     : 0.04F + 0.124F * std::exp(-4.0F * (v - 1.0F));
         z += envelope * profile * bump(std::max(v - 1.0F, 0.0F), 1.2F);
     }
     // Mouth corners sit in small pits.
@@ -194,8 +206,18 @@ std::vector<float> row_positions(std::size_t& eye_row, std::size_t& mouth_row) {
     struct stretch {
         float to, step;
     };
-    constexpr std::array<stretch, 12> stretches{{{9.0F, 0.9F}, {5.0F, 0.66F}, {3.0F, 0.4F}, {1.4F, 0.26F}, {0.0F, 0.155F}, {-1.4F, 0.155F},
-                                                 {-3.0F, 0.26F}, {-5.2F, 0.17F}, {-7.0F, 0.15F}, {-8.5F, 0.15F}, {-10.0F, 0.3F}, {-11.7F, 0.34F}}};
+    constexpr std::array<stretch, 12> stretches{{{9.0F, 0.9F},
+                                                 {5.0F, 0.66F},
+                                                 {3.0F, 0.4F},
+                                                 {1.4F, 0.26F},
+                                                 {0.0F, 0.155F},
+                                                 {-1.4F, 0.155F},
+                                                 {-3.0F, 0.26F},
+                                                 {-5.2F, 0.17F},
+                                                 {-7.0F, 0.15F},
+                                                 {-8.5F, 0.15F},
+                                                 {-10.0F, 0.3F},
+                                                 {-11.7F, 0.34F}}};
     std::vector<float> rows{0.0F, 0.35F, 0.7F, 1.05F};
     float y = 11.2F;
     for (const stretch& s : stretches) {
@@ -211,7 +233,8 @@ std::vector<float> row_positions(std::size_t& eye_row, std::size_t& mouth_row) {
             mouth_row = rows.size() - 1;
         }
     }
-    for (const float row : {16.3F, 16.7F, 17.1F, 17.5F, 18.0F, 18.5F, 19.0F, 19.5F, 20.0F, 20.4F, 20.8F, 21.2F, 21.7F, 22.3F, 23.0F}) {
+    for (const float row :
+         {16.3F, 16.7F, 17.1F, 17.5F, 18.0F, 18.5F, 19.0F, 19.5F, 20.0F, 20.4F, 20.8F, 21.2F, 21.7F, 22.3F, 23.0F}) {
         rows.push_back(row);
     }
     return rows;
@@ -289,22 +312,25 @@ void builder::skin() {
         if (bare.z < 0.0F) {
             return false;
         }
-        return (r == eye_row && x > anatomy::eye_inner && x < anatomy::eye_outer) || (r == mouth_row && x < anatomy::mouth_corner);
+        return (r == eye_row && x > anatomy::eye_inner && x < anatomy::eye_outer) ||
+               (r == mouth_row && x < anatomy::mouth_corner);
     };
     for (std::size_t r = 0; r < rows.size(); ++r) {
         for (std::size_t c = 0; c < columns; ++c) {
             const side eye = r <= eye_row ? side::upper : side::lower;
             const side mouth = r <= mouth_row ? side::upper : side::lower;
             above[r * columns + c] = add(make(r, c, eye, mouth));
-            below[r * columns + c] = inside_slit(r, c)
-                                         ? add(make(r, c, r == eye_row ? side::lower : eye, r == mouth_row ? side::lower : mouth))
-                                         : above[r * columns + c];
+            below[r * columns + c] =
+                inside_slit(r, c)
+                    ? add(make(r, c, r == eye_row ? side::lower : eye, r == mouth_row ? side::lower : mouth))
+                    : above[r * columns + c];
         }
     }
     for (std::size_t r = 0; r + 1 < rows.size(); ++r) {
         for (std::size_t c = 0; c < columns; ++c) {
             const std::size_t next = (c + 1) % columns;
-            quad(below[r * columns + c], above[(r + 1) * columns + c], above[(r + 1) * columns + next], below[r * columns + next]);
+            quad(below[r * columns + c], above[(r + 1) * columns + c], above[(r + 1) * columns + next],
+                 below[r * columns + next]);
         }
     }
     for (const std::size_t r : {eye_row, mouth_row}) {
@@ -344,7 +370,8 @@ void builder::slit_lining(const std::vector<std::uint32_t>& upper, const std::ve
             if (kind == part::lid_rim) {
                 const vec3 center = eye_center(p->x < 0.0F ? -1.0F : 1.0F);
                 const vec3 out = *p - center;
-                *p = center + (std::min(length(out), anatomy::eyeball_radius) * 0.985F) * normalized(out) + vec3{0, -0.05F * up, 0};
+                *p = center + (std::min(length(out), anatomy::eyeball_radius) * 0.985F) * normalized(out) +
+                     vec3{0, -0.05F * up, 0};
             } else {
                 const float s = static_cast<float>(k) / 3.0F;
                 *p += vec3{0, up * (0.10F * s + 0.5F * s * s), -1.1F * s};
@@ -405,19 +432,24 @@ void builder::mouth() {
         return vertex;
     };
     constexpr std::size_t across = 17;
-    const auto across_x = [](std::size_t j, float half) { return mix(-half, half, static_cast<float>(j) / (across - 1)); };
+    const auto across_x = [](std::size_t j, float half) {
+        return mix(-half, half, static_cast<float>(j) / (across - 1));
+    };
     sheet(4, across, [&](std::size_t i, std::size_t j) {
-        return arch(across_x(j, 2.45F), mix(-5.75F, -7.02F, static_cast<float>(i) / 3.0F), 9.15F, part::upper_teeth, side::upper);
+        return arch(across_x(j, 2.45F), mix(-5.75F, -7.02F, static_cast<float>(i) / 3.0F), 9.15F, part::upper_teeth,
+                    side::upper);
     });
     sheet(4, across, [&](std::size_t i, std::size_t j) {
-        return arch(across_x(j, 2.2F), mix(-7.05F, -8.2F, static_cast<float>(i) / 3.0F), 8.85F, part::lower_teeth, side::lower);
+        return arch(across_x(j, 2.2F), mix(-7.05F, -8.2F, static_cast<float>(i) / 3.0F), 8.85F, part::lower_teeth,
+                    side::lower);
     });
     sheet(6, 9, [&](std::size_t i, std::size_t j) {
         const float x = mix(-1.75F, 1.75F, static_cast<float>(j) / 8.0F);
         const float s = static_cast<float>(i) / 5.0F;  // from the back of the tongue to its tip and down
         rest_vertex vertex = arch(x, 0.0F, 0.0F, part::tongue, side::lower);
         const float round = std::sqrt(std::max(0.0F, 1.0F - (x / 1.85F) * (x / 1.85F)));
-        vertex.position = {x * (1.0F - 0.25F * s * s), -7.75F + 0.35F * round - 0.9F * s * s - 0.12F * bump(x, 0.25F), 5.2F + 3.1F * std::sin(1.5F * s) * (0.6F + 0.4F * round)};
+        vertex.position = {x * (1.0F - 0.25F * s * s), -7.75F + 0.35F * round - 0.9F * s * s - 0.12F * bump(x, 0.25F),
+                           5.2F + 3.1F * std::sin(1.5F * s) * (0.6F + 0.4F * round)};
         vertex.eyes_closed = vertex.position;
         return vertex;
     });
@@ -425,7 +457,8 @@ void builder::mouth() {
     sheet(9, 13, [&](std::size_t i, std::size_t j) {
         const float a = mix(-1.55F, 1.55F, static_cast<float>(j) / 12.0F);
         const float b = mix(1.5F, -1.5F, static_cast<float>(i) / 8.0F);
-        const vec3 inside{2.5F * std::sin(a) * std::cos(b), -7.2F + 2.7F * std::sin(b), 7.0F - 3.6F * std::cos(a) * std::cos(b)};
+        const vec3 inside{2.5F * std::sin(a) * std::cos(b), -7.2F + 2.7F * std::sin(b),
+                          7.0F - 3.6F * std::cos(a) * std::cos(b)};
         rest_vertex vertex = arch(inside.x, inside.y, 0.0F, part::cavity, inside.y > -7.0F ? side::upper : side::lower);
         vertex.position = inside;
         vertex.eyes_closed = inside;
@@ -438,8 +471,15 @@ void builder::ears() {
     struct ring {
         float radius, height;
     };
-    constexpr std::array<ring, 9> rings{{{0.0F, -0.45F}, {0.28F, -0.42F}, {0.46F, 0.02F}, {0.58F, 0.22F}, {0.74F, 0.10F}, {0.88F, 0.36F}, {0.98F, 0.34F},
-                                         {1.0F, 0.12F}, {0.6F, -0.9F}}};
+    constexpr std::array<ring, 9> rings{{{0.0F, -0.45F},
+                                         {0.28F, -0.42F},
+                                         {0.46F, 0.02F},
+                                         {0.58F, 0.22F},
+                                         {0.74F, 0.10F},
+                                         {0.88F, 0.36F},
+                                         {0.98F, 0.34F},
+                                         {1.0F, 0.12F},
+                                         {0.6F, -0.9F}}};
     constexpr std::size_t around = 22;
     for (const float sign : {-1.0F, 1.0F}) {
         std::array<std::array<std::uint32_t, around>, rings.size()> index{};
@@ -506,13 +546,14 @@ vec3 bare_head(float row, float around) {
                 s.side_z + (s.front_z - s.side_z) * depth};
     }
     const float back = std::max(std::sin(angle - 0.5F * pi_v<float>), 0.0F);
-    return {sign * s.half_width * std::max(std::sin(angle), 0.0F), mix(s.side_y, s.back_y, smoothstep(0.0F, 1.0F, back)),
-            s.side_z + (s.back_z - s.side_z) * back};
+    return {sign * s.half_width * std::max(std::sin(angle), 0.0F),
+            mix(s.side_y, s.back_y, smoothstep(0.0F, 1.0F, back)), s.side_z + (s.back_z - s.side_z) * back};
 }
 
 vec3 skin_surface(float row, float around) {
     const vec3 bare = bare_head(row, around);
-    return add_features(bare, bare.y > anatomy::eye_y ? side::upper : side::lower, bare.y > anatomy::mouth_y ? side::upper : side::lower, 0.0F);
+    return add_features(bare, bare.y > anatomy::eye_y ? side::upper : side::lower,
+                        bare.y > anatomy::mouth_y ? side::upper : side::lower, 0.0F);
 }
 
 float row_at_height(float y) {

@@ -22,7 +22,8 @@ std::vector<vec3> spread_directions(std::size_t count) {
 }
 
 bool inside_mouth(part kind) {
-    return kind == part::upper_teeth || kind == part::lower_teeth || kind == part::tongue || kind == part::cavity || kind == part::lip_inside;
+    return kind == part::upper_teeth || kind == part::lower_teeth || kind == part::tongue || kind == part::cavity ||
+           kind == part::lip_inside;
 }
 
 /// Evens out a quantity on the vertices of a mesh by averaging along edges.
@@ -98,7 +99,8 @@ linear_mesh::field linear_mesh::make_field(const Displacement& displacement) con
     return {static_cast<std::size_t>(begin - values.begin()), std::vector<vec3>(begin, end)};
 }
 
-void linear_mesh::evaluate(std::span<const float, shape_mode_count> shape, std::span<const float, action_count> weights, std::span<vec3> out) const {
+void linear_mesh::evaluate(std::span<const float, shape_mode_count> shape, std::span<const float, action_count> weights,
+                           std::span<vec3> out) const {
     for (std::size_t i = 0; i < out.size(); ++i) {
         out[i] = rest_.vertices[i].position;
     }
@@ -147,13 +149,21 @@ head_model::head_model() : head_(build_head()) {
     for (const triangle& t : head_.triangles()) {
         triangle_parts_.push_back(rest[t[0]].kind);
         const vec3& p = rest[t[0]].position;
-        around_mouth_.push_back(p.y < 0.0F && p.y > -13.0F && p.z > -4.0F ? 1 : 0);
+        around_mouth_.push_back(p.y < 0.0F && p.y > -13.0F ? 1 : 0);
     }
 
     using by = landmark_place::by;
     // Half of the face (x >= 0); the other half mirrors it.
-    const std::array<landmark_place, 8> jaw{{{7.0F, -0.6F}, {6.9F, -2.6F}, {6.6F, -4.6F}, {6.1F, -6.6F}, {5.3F, -8.4F}, {4.2F, -9.8F}, {2.9F, -10.9F}, {1.4F, -11.5F}}};
-    const std::array<landmark_place, 5> brow{{{5.4F, 1.75F}, {4.6F, 2.25F}, {3.6F, 2.4F}, {2.5F, 2.25F}, {1.5F, 1.95F}}};
+    const std::array<landmark_place, 8> jaw{{{7.0F, -0.6F},
+                                             {6.9F, -2.6F},
+                                             {6.6F, -4.6F},
+                                             {6.1F, -6.6F},
+                                             {5.3F, -8.4F},
+                                             {4.2F, -9.8F},
+                                             {2.9F, -10.9F},
+                                             {1.4F, -11.5F}}};
+    const std::array<landmark_place, 5> brow{
+        {{5.4F, 1.75F}, {4.6F, 2.25F}, {3.6F, 2.4F}, {2.5F, 2.25F}, {1.5F, 1.95F}}};
     std::array<landmark_place, landmark_count> places{};
     for (std::size_t i = 0; i < 8; ++i) {
         places[i] = {-jaw[i].x, jaw[i].y};
@@ -206,8 +216,10 @@ head_model::head_model() : head_(build_head()) {
         float best = std::numeric_limits<float>::infinity();
         for (std::size_t v = 0; v < rest.size(); ++v) {
             const rest_vertex& vertex = rest[v];
-            if (vertex.kind != part::skin || vertex.position.z < -1.0F || (place.choose == by::upper_lid && vertex.eye_side != side::upper) ||
-                (place.choose == by::lower_lid && vertex.eye_side != side::lower) || (place.choose == by::upper_lip && vertex.mouth_side != side::upper) ||
+            if (vertex.kind != part::skin || vertex.position.z < -1.0F ||
+                (place.choose == by::upper_lid && vertex.eye_side != side::upper) ||
+                (place.choose == by::lower_lid && vertex.eye_side != side::lower) ||
+                (place.choose == by::upper_lip && vertex.mouth_side != side::upper) ||
                 (place.choose == by::lower_lip && vertex.mouth_side != side::lower)) {
                 continue;
             }
@@ -270,7 +282,8 @@ void head_model::build_style(hair_style which, style& result) const {
             if (hair_triangle && result.hair.strands[corners[0] - head_size].inside < 0.0F) {
                 continue;
             }
-            buffer.draw(screen[corners[0]], screen[corners[1]], screen[corners[2]], static_cast<std::uint32_t>(t), [](float, float) { return true; });
+            buffer.draw(screen[corners[0]], screen[corners[1]], screen[corners[2]], static_cast<std::uint32_t>(t),
+                        [](float, float) { return true; });
         }
         const std::array<float, 9> harmonics = spherical_harmonics(direction);
         for (std::size_t v = 0; v < positions.size(); ++v) {
@@ -310,7 +323,8 @@ void head_model::build_style(hair_style which, style& result) const {
         }
     }
     result.head_loss.assign(loss.begin(), loss.begin() + static_cast<std::ptrdiff_t>(head_size));
-    result.hair_loss.assign(loss.begin() + static_cast<std::ptrdiff_t>(head_size), loss.begin() + static_cast<std::ptrdiff_t>(head_size + hair_size));
+    result.hair_loss.assign(loss.begin() + static_cast<std::ptrdiff_t>(head_size),
+                            loss.begin() + static_cast<std::ptrdiff_t>(head_size + hair_size));
 }
 
 }  // namespace faces

@@ -17,7 +17,15 @@ constexpr float band2 = 0.25F;
 }  // namespace
 
 std::array<float, 9> spherical_harmonics(const vec3& d) {
-    return {y0, y1 * d.y, y1 * d.z, y1 * d.x, y2 * d.x * d.y, y2 * d.y * d.z, y20 * (3.0F * d.z * d.z - 1.0F), y2 * d.x * d.z, y22 * (d.x * d.x - d.y * d.y)};
+    return {y0,
+            y1 * d.y,
+            y1 * d.z,
+            y1 * d.x,
+            y2 * d.x * d.y,
+            y2 * d.y * d.z,
+            y20 * (3.0F * d.z * d.z - 1.0F),
+            y2 * d.x * d.z,
+            y22 * (d.x * d.x - d.y * d.y)};
 }
 
 irradiance::irradiance(const std::array<float, 9>& c)
@@ -35,7 +43,14 @@ std::array<float, 9> rotated(const std::array<float, 9>& c, const mat3& rotation
     const float xy = 0.5F * y2 * c[4], yz = 0.5F * y2 * c[5], xz = 0.5F * y2 * c[7];
     const mat3 m{{vec3{xx, xy, xz}, vec3{xy, yy, yz}, vec3{xz, yz, zz}}};
     const mat3 r = rotation * m * transposed(rotation);
-    return {c[0], v.y, v.z, v.x, 2.0F * r.row[0].y / y2, 2.0F * r.row[1].z / y2, 0.5F * r.row[2].z / y20, 2.0F * r.row[0].z / y2,
+    return {c[0],
+            v.y,
+            v.z,
+            v.x,
+            2.0F * r.row[0].y / y2,
+            2.0F * r.row[1].z / y2,
+            0.5F * r.row[2].z / y20,
+            2.0F * r.row[0].z / y2,
             0.5F * (r.row[0].x - r.row[1].y) / y22};
 }
 
@@ -67,7 +82,7 @@ light make_light(light_preset preset) {
             return both;
         }
         case light_preset::soft: return {lamp({0.1F, 0.8F, 0.6F}, 0.35F, 0.60F), {1.0F, 1.0F, 1.0F}};
-        case light_preset::window: return {lamp({-0.75F, 0.45F, 0.65F}, 0.85F, 0.24F), {1.0F, 0.985F, 0.96F}};
+        case light_preset::window: return {lamp({-0.75F, 0.45F, 0.65F}, 0.90F, 0.30F), {1.0F, 0.985F, 0.96F}};
     }
     return {};
 }

@@ -13,15 +13,16 @@ namespace {
 
 /// What shading needs at a vertex, together so that one triangle touches few cache lines.
 struct alignas(64) shaded_vertex {
-    vec3 normal;      ///< camera frame
-    float x, y;       ///< on the sample grid
-    vec3 color;       ///< skin only
-    float u, v;       ///< paint coordinates: material x, y; direction for eyeballs
-    float loss;       ///< shading taken away by the rest of the head
-    float dim;        ///< creases drawn by actions, 1 where there are none
+    vec3 normal;  ///< camera frame
+    float x, y;   ///< on the sample grid
+    vec3 color;   ///< skin only
+    float u, v;   ///< paint coordinates: material x, y; direction for eyeballs
+    float loss;   ///< shading taken away by the rest of the head
+    float dim;    ///< creases drawn by actions, 1 where there are none
 };
 
-/// Colour behind the head at picture coordinates in [0, 1]: the blend of the two colours is tabulated on a coarse grid, since it is smooth.
+/// Colour behind the head at picture coordinates in [0, 1]: the blend of the two colours is tabulated on a coarse grid,
+/// since it is smooth.
 class backdrop {
 public:
     explicit backdrop(const background& b) : b_(b) {
@@ -29,16 +30,19 @@ public:
         for (std::size_t i = 0; i < nodes && b.style != background_style::plain; ++i) {
             for (std::size_t j = 0; j < nodes; ++j) {
                 const float x = static_cast<float>(j) / (nodes - 1), y = static_cast<float>(i) / (nodes - 1);
-                blend_[i][j] = b.style == background_style::gradient ? smoothstep(-0.1F, 1.1F, 0.5F + direction.x * (x - 0.5F) - direction.y * (y - 0.5F))
-                                                                     : blobs(x, y);
+                blend_[i][j] = b.style == background_style::gradient
+                                   ? smoothstep(-0.1F, 1.1F, 0.5F + direction.x * (x - 0.5F) - direction.y * (y - 0.5F))
+                                   : blobs(x, y);
             }
         }
     }
     vec3 at(float x, float y) const {
         const float px = x * (nodes - 1), py = y * (nodes - 1);
-        const auto j = std::min(static_cast<std::size_t>(px), nodes - 2), i = std::min(static_cast<std::size_t>(py), nodes - 2);
+        const auto j = std::min(static_cast<std::size_t>(px), nodes - 2),
+                   i = std::min(static_cast<std::size_t>(py), nodes - 2);
         const float tx = px - static_cast<float>(j), ty = py - static_cast<float>(i);
-        return mix(b_.first, b_.second, mix(mix(blend_[i][j], blend_[i][j + 1], tx), mix(blend_[i + 1][j], blend_[i + 1][j + 1], tx), ty));
+        return mix(b_.first, b_.second,
+                   mix(mix(blend_[i][j], blend_[i][j + 1], tx), mix(blend_[i + 1][j], blend_[i + 1][j + 1], tx), ty));
     }
 
 private:
@@ -89,8 +93,10 @@ bool is_finite(const face_parameters& p) {
     for (const float value : p.light.coefficients) {
         check(value);
     }
-    for (const vec3& c : {p.light.color, p.background.first, p.background.second, vec3{p.pose.yaw, p.pose.pitch, p.pose.roll},
-                          vec3{p.camera.view, p.camera.center_x, p.camera.center_y}, vec3{p.expression.gaze_right, p.expression.gaze_up, p.background.angle}}) {
+    for (const vec3& c :
+         {p.light.color, p.background.first, p.background.second, vec3{p.pose.yaw, p.pose.pitch, p.pose.roll},
+          vec3{p.camera.view, p.camera.center_x, p.camera.center_y},
+          vec3{p.expression.gaze_right, p.expression.gaze_up, p.background.angle}}) {
         check(c.x);
         check(c.y);
         check(c.z);
@@ -105,10 +111,10 @@ struct renderer::workspace {
     std::vector<shaded_vertex> vertices;
     std::vector<screen_vertex> screen;
     std::vector<float> creases;
-    std::vector<std::uint8_t> needed;          ///< one per vertex: corner of a triangle that faces the camera
-    std::vector<std::uint32_t> facing;         ///< triangles of the head to draw
+    std::vector<std::uint8_t> needed;   ///< one per vertex: corner of a triangle that faces the camera
+    std::vector<std::uint32_t> facing;  ///< triangles of the head to draw
     z_buffer buffer;
-    std::vector<vec3> radiance;                ///< one per sample
+    std::vector<vec3> radiance;  ///< one per sample
     std::vector<std::uint8_t> sample_region;
     std::vector<vec3> sample_normal, sample_albedo;
     std::vector<float> sample_shading;
@@ -122,9 +128,12 @@ renderer& renderer::operator=(renderer&&) noexcept = default;
 
 rendering renderer::render(const face_parameters& parameters, const render_options& options) {
     using moden::detail::require;
-    require<moden::argument_error>(options.size >= 8 && options.size <= 4096, "faces::render: size ", options.size, ", expected 8 to 4096");
-    require<moden::argument_error>(options.samples >= 1 && options.samples <= 8, "faces::render: samples ", options.samples, ", expected 1 to 8");
-    require<moden::argument_error>(parameters.camera.view > 0.0F, "faces::render: camera view ", parameters.camera.view, ", expected more than 0");
+    require<moden::argument_error>(options.size >= 8 && options.size <= 4096, "faces::render: size ", options.size,
+                                   ", expected 8 to 4096");
+    require<moden::argument_error>(options.samples >= 1 && options.samples <= 8, "faces::render: samples ",
+                                   options.samples, ", expected 1 to 8");
+    require<moden::argument_error>(parameters.camera.view > 0.0F, "faces::render: camera view ", parameters.camera.view,
+                                   ", expected more than 0");
     require<moden::argument_error>(is_finite(parameters), "faces::render: a parameter is not finite");
 
     workspace& w = *workspace_;
@@ -172,7 +181,8 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
         const vec3 p = rotation * positions[v];
         w.screen[v] = {samples * (offset_x + scale * p.x), samples * (offset_y - scale * p.y), p.z};
     }
-    const bool open_mouth = actions[static_cast<std::size_t>(action::jaw_open)] > 0.0F || actions[static_cast<std::size_t>(action::upper_lip_raise)] > 0.0F ||
+    const bool open_mouth = actions[static_cast<std::size_t>(action::jaw_open)] > 0.0F ||
+                            actions[static_cast<std::size_t>(action::upper_lip_raise)] > 0.0F ||
                             actions[static_cast<std::size_t>(action::lower_lip_down)] > 0.0F;
     w.needed.assign(head_size, 0);
     w.facing.clear();
@@ -182,7 +192,8 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
         const screen_vertex &p = w.screen[c[0]], &q = w.screen[c[1]], &r = w.screen[c[2]];
         // Skin, eyes and ears are closed surfaces: their back sides are never seen, except through the open mouth.
         const part kind = model.triangle_parts()[t];
-        const bool closed = (kind == part::skin && !(open_mouth && model.around_mouth()[t] != 0)) || kind == part::eyeball || kind == part::ear;
+        const bool closed = (kind == part::skin && !(open_mouth && model.around_mouth()[t] != 0)) ||
+                            kind == part::eyeball || kind == part::ear;
         if (closed && (q.x - p.x) * (r.y - p.y) - (r.x - p.x) * (q.y - p.y) >= 0.0F) {
             continue;
         }
@@ -245,17 +256,20 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
         const std::span<const triangle> hair_triangles(style.shell->triangles());
         for (std::size_t t = 0; t < hair_triangles.size(); ++t) {
             const triangle& c = hair_triangles[t];
-            const strand_coordinates &a = style.hair.strands[c[0]], &b = style.hair.strands[c[1]], &d = style.hair.strands[c[2]];
+            const strand_coordinates &a = style.hair.strands[c[0]], &b = style.hair.strands[c[1]],
+                                     &d = style.hair.strands[c[2]];
             const auto offset = static_cast<std::uint32_t>(head_size);
             const float least = std::min({a.inside, b.inside, d.inside});
             const auto id = first_hair + static_cast<std::uint32_t>(t);
-            const screen_vertex &p = w.screen[c[0] + offset], &q = w.screen[c[1] + offset], &r = w.screen[c[2] + offset];
+            const screen_vertex &p = w.screen[c[0] + offset], &q = w.screen[c[1] + offset],
+                                &r = w.screen[c[2] + offset];
             if (least > 1.2F * style.hair.fringe) {
                 w.buffer.draw(p, q, r, id, [](float, float) { return true; });
             } else {
                 w.buffer.draw(p, q, r, id, [&](float w1, float w2) {
                     const float w0 = 1.0F - w1 - w2;
-                    return hair_covers(w0 * a.across + w1 * b.across + w2 * d.across, w0 * a.along + w1 * b.along + w2 * d.along,
+                    return hair_covers(w0 * a.across + w1 * b.across + w2 * d.across,
+                                       w0 * a.along + w1 * b.along + w2 * d.along,
                                        w0 * a.inside + w1 * b.inside + w2 * d.inside, style.hair.fringe, a.roots);
                 });
             }
@@ -280,7 +294,8 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
     const vec3 lamp_direction = normalized(lamp_vector + vec3{0.0F, 1e-4F, 1e-3F});
     const vec3 half_vector = normalized(lamp_direction + vec3{0, 0, 1});
     // Eyes: where the iris looks, how far the upper lids reach down.
-    const vec3 gaze = normalized({std::sin(parameters.expression.gaze_right), std::sin(parameters.expression.gaze_up), 1.0F});
+    const vec3 gaze =
+        normalized({std::sin(parameters.expression.gaze_right), std::sin(parameters.expression.gaze_up), 1.0F});
     const float iris_distance = anatomy::eyeball_radius;
     const auto& marks = model.landmarks();
     std::array<float, 2> lid_height{};
@@ -351,7 +366,8 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
                 case part::eyeball: {
                     const vec3 on_iris{color.x - iris_distance * gaze.x, color.y - iris_distance * gaze.y, 0.0F};
                     s = paint.eye(on_iris.x, on_iris.y);
-                    const float reach = lid_height[model.head().rest()[c[0]].position.x < 0.0F ? 0 : 1] * (1.0F - 0.32F * color.x * color.x);
+                    const float reach = lid_height[model.head().rest()[c[0]].position.x < 0.0F ? 0 : 1] *
+                                        (1.0F - 0.32F * color.x * color.x);
                     if (shadows) {
                         shade *= mix(0.35F, 1.0F, smoothstep(-0.05F, 0.5F, reach - color.y));
                     }
@@ -406,7 +422,8 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             vec3 value;
             for (std::size_t k = 0; k < taps.size(); ++k) {
                 if (taps[k] > 0.0F) {
-                    value += taps[k] * w.radiance[y * width + limit(static_cast<int>(x * options.samples) + low + static_cast<int>(k))];
+                    value += taps[k] * w.radiance[y * width + limit(static_cast<int>(x * options.samples) + low +
+                                                                    static_cast<int>(k))];
                 }
             }
             w.filtered[y * n + x] = value;
@@ -420,7 +437,9 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             vec3 value;
             for (std::size_t k = 0; k < taps.size(); ++k) {
                 if (taps[k] > 0.0F) {
-                    value += taps[k] * w.filtered[limit(static_cast<int>(y * options.samples) + low + static_cast<int>(k)) * n + x];
+                    value +=
+                        taps[k] *
+                        w.filtered[limit(static_cast<int>(y * options.samples) + low + static_cast<int>(k)) * n + x];
                 }
             }
             pixel[0] = display(value.x);
@@ -447,7 +466,8 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
                     }
                 };
                 each([&](std::size_t at) { ++votes[w.sample_region[at]]; });
-                const auto label = static_cast<std::uint8_t>(std::max_element(votes.begin(), votes.end()) - votes.begin());
+                const auto label =
+                    static_cast<std::uint8_t>(std::max_element(votes.begin(), votes.end()) - votes.begin());
                 const auto winners = static_cast<float>(votes[label]);
                 vec3 normal, albedo;
                 float depth = 0.0F, shade = 0.0F;
@@ -499,13 +519,19 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             const auto sx = static_cast<int>(std::floor(x * samples)), sy = static_cast<int>(std::floor(y * samples));
             const bool in_picture = sx >= 0 && sy >= 0 && sx < static_cast<int>(width) && sy < static_cast<int>(width);
             const float tolerance = 0.4F + 1.5F / (scale * samples);
-            result.visible(l) = in_picture && q.z > w.buffer.depth_at(static_cast<std::size_t>(sy) * width + static_cast<std::size_t>(sx)) - tolerance ? 1 : 0;
+            result.visible(l) = in_picture && q.z > w.buffer.depth_at(static_cast<std::size_t>(sy) * width +
+                                                                      static_cast<std::size_t>(sx)) -
+                                                        tolerance
+                                    ? 1
+                                    : 0;
         }
     }
     return result;
 }
 
-rendering render(const face_parameters& parameters, const render_options& options) { return renderer().render(parameters, options); }
+rendering render(const face_parameters& parameters, const render_options& options) {
+    return renderer().render(parameters, options);
+}
 
 std::vector<vec3> head_vertices(const identity& person, const expression& expression) {
     const linear_mesh& head = head_model::get().head();

@@ -40,7 +40,9 @@ float random_stream::normal(float limit) {
     }
     return value;
 }
-std::size_t random_stream::below(std::size_t count) { return std::min(static_cast<std::size_t>(uniform() * static_cast<float>(count)), count - 1); }
+std::size_t random_stream::below(std::size_t count) {
+    return std::min(static_cast<std::size_t>(uniform() * static_cast<float>(count)), count - 1);
+}
 
 identity random_identity(std::uint64_t seed, std::uint64_t index) {
     random_stream r(seed, index, for_identity);
@@ -64,21 +66,27 @@ identity random_identity(std::uint64_t seed, std::uint64_t index) {
     look.lashes = std::clamp(0.45F - 0.3F * m + 0.15F * r.normal(2.0F), 0.1F, 1.0F);
 
     // Hair: natural colours, the fair ones only with fair skin, grey with age.
-    static const std::array<vec3, 8> hair{from_srgb(24, 19, 17), from_srgb(44, 31, 24), from_srgb(70, 46, 32), from_srgb(98, 66, 42),
-                                          from_srgb(128, 66, 34), from_srgb(158, 116, 72), from_srgb(196, 158, 104), from_srgb(214, 186, 140)};
+    static const std::array<vec3, 8> hair{from_srgb(24, 19, 17),    from_srgb(44, 31, 24),   from_srgb(70, 46, 32),
+                                          from_srgb(98, 66, 42),    from_srgb(128, 66, 34),  from_srgb(158, 116, 72),
+                                          from_srgb(196, 158, 104), from_srgb(214, 186, 140)};
     const float darkness = look.melanin > 0.42F ? 0.16F : 1.0F;
     const float hair_at = r.uniform() * darkness * 7.0F;
     const auto h = std::min<std::size_t>(static_cast<std::size_t>(hair_at), 6);
     look.hair_color = mix(hair[h], hair[h + 1], hair_at - static_cast<float>(h));
     if (look.age > 0.55F) {
-        look.hair_color = mix(look.hair_color, from_srgb(176, 174, 172), smoothstep(0.5F, 1.0F, look.age) * r.uniform(0.4F, 1.0F));
+        look.hair_color =
+            mix(look.hair_color, from_srgb(176, 174, 172), smoothstep(0.5F, 1.0F, look.age) * r.uniform(0.4F, 1.0F));
     }
     using enum hair_style;
-    static constexpr std::array<hair_style, 12> first{short_side, short_side, short_side, short_up, short_up, buzz, buzz, receding, bald, curly, long_straight, tied_back};
-    static constexpr std::array<hair_style, 10> second{long_straight, long_straight, long_wavy, long_wavy, bob, bob, tied_back, curly, short_side, short_up};
+    static constexpr std::array<hair_style, 12> first{short_side, short_side, short_side,    short_up,
+                                                      short_up,   buzz,       buzz,          receding,
+                                                      bald,       curly,      long_straight, tied_back};
+    static constexpr std::array<hair_style, 10> second{long_straight, long_straight, long_wavy, long_wavy,  bob,
+                                                       bob,           tied_back,     curly,     short_side, short_up};
     look.hair = m > 0.0F ? first[r.below(first.size())] : second[r.below(second.size())];
 
-    static const std::array<vec3, 6> iris{from_srgb(58, 36, 22), from_srgb(84, 52, 28), from_srgb(110, 84, 44), from_srgb(92, 108, 74), from_srgb(88, 118, 142), from_srgb(120, 146, 164)};
+    static const std::array<vec3, 6> iris{from_srgb(58, 36, 22),  from_srgb(84, 52, 28),   from_srgb(110, 84, 44),
+                                          from_srgb(92, 108, 74), from_srgb(88, 118, 142), from_srgb(120, 146, 164)};
     const std::size_t iris_choices = look.melanin > 0.45F ? 2 : 6;
     look.iris_color = r.uniform(0.85F, 1.2F) * iris[r.below(iris_choices)];
     look.clothes_color = from_hsv(r.uniform(), r.uniform(0.05F, 0.65F), r.uniform(0.2F, 0.85F));
@@ -111,7 +119,9 @@ light random_light(std::uint64_t seed, std::uint64_t index) {
     const float key = r.uniform(0.35F, 0.85F);
     const float azimuth = 65.0F * degree * r.normal(1.6F) * 0.75F;
     const float elevation = r.uniform(-8.0F, 60.0F) * degree;
-    const auto direction = [](float a, float e) { return vec3{std::sin(a) * std::cos(e), std::sin(e), std::cos(a) * std::cos(e)}; };
+    const auto direction = [](float a, float e) {
+        return vec3{std::sin(a) * std::cos(e), std::sin(e), std::cos(a) * std::cos(e)};
+    };
     result.coefficients = lamp(direction(azimuth, elevation), key, ambient);
     const auto add = [&](const std::array<float, 9>& other) {
         for (std::size_t k = 0; k < 9; ++k) {
@@ -120,10 +130,12 @@ light random_light(std::uint64_t seed, std::uint64_t index) {
     };
     add(lamp({0.0F, 1.0F, 0.0F}, r.uniform(0.0F, 0.25F), 0.0F));
     if (r.chance(0.35F)) {
-        add(lamp(direction(-azimuth + r.uniform(-1.0F, 1.0F) + std::numbers::pi_v<float> * 0.6F, r.uniform(0.0F, 0.6F)), r.uniform(0.15F, 0.6F), 0.0F));
+        add(lamp(direction(-azimuth + r.uniform(-1.0F, 1.0F) + std::numbers::pi_v<float> * 0.6F, r.uniform(0.0F, 0.6F)),
+                 r.uniform(0.15F, 0.6F), 0.0F));
     }
     // Expose for a face that looks at the camera.
-    const float exposure = r.uniform(0.72F, 1.05F) / std::max(0.3F, irradiance(result.coefficients).shading({0.0F, 0.1F, 0.995F}));
+    const float exposure =
+        r.uniform(0.72F, 1.05F) / std::max(0.3F, irradiance(result.coefficients).shading({0.0F, 0.1F, 0.995F}));
     for (float& c : result.coefficients) {
         c *= std::min(exposure, 1.9F);
     }
@@ -134,7 +146,8 @@ light random_light(std::uint64_t seed, std::uint64_t index) {
 
 pose random_pose(std::uint64_t seed, std::uint64_t index) {
     random_stream r(seed, index, for_pose);
-    return {22.0F * degree * r.normal(60.0F / 22.0F), 8.0F * degree * r.normal(22.0F / 8.0F), 5.0F * degree * r.normal(3.0F)};
+    return {22.0F * degree * r.normal(60.0F / 22.0F), 8.0F * degree * r.normal(22.0F / 8.0F),
+            5.0F * degree * r.normal(3.0F)};
 }
 
 camera random_camera(std::uint64_t seed, std::uint64_t index) {
@@ -154,15 +167,16 @@ background random_background(std::uint64_t seed, std::uint64_t index) {
     const float saturation = r.uniform(0.0F, 0.55F);
     const float value = r.uniform(0.18F, 0.9F);
     b.first = from_hsv(hue, saturation, value);
-    b.second = from_hsv(std::fmod(hue + r.uniform(-0.12F, 0.12F) + 1.0F, 1.0F), saturation, std::clamp(value + r.uniform(-0.35F, 0.35F), 0.08F, 0.95F));
+    b.second = from_hsv(std::fmod(hue + r.uniform(-0.12F, 0.12F) + 1.0F, 1.0F), saturation,
+                        std::clamp(value + r.uniform(-0.35F, 0.35F), 0.08F, 0.95F));
     b.angle = r.uniform(0.0F, 2.0F * std::numbers::pi_v<float>);
     b.seed = index + 1;
     return b;
 }
 
 face_parameters random_face(std::uint64_t seed, std::uint64_t index) {
-    return {random_identity(seed, index), random_expression(seed, index), random_light(seed, index), random_pose(seed, index), random_camera(seed, index),
-            random_background(seed, index)};
+    return {random_identity(seed, index), random_expression(seed, index), random_light(seed, index),
+            random_pose(seed, index),     random_camera(seed, index),     random_background(seed, index)};
 }
 
 }  // namespace faces

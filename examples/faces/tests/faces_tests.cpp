@@ -126,12 +126,15 @@ TEST_CASE("landmarks project to where the camera says") {
         const vec3 q = r * p;
         CHECK(q.x == doctest::Approx(picture.landmarks_camera(l, 0)).epsilon(1e-4));
         for (std::size_t i = 0; i < 2; ++i) {
-            const float projected = picture.projection(i, 0) * p.x + picture.projection(i, 1) * p.y + picture.projection(i, 2) * p.z + picture.projection(i, 3);
+            const float projected = picture.projection(i, 0) * p.x + picture.projection(i, 1) * p.y +
+                                    picture.projection(i, 2) * p.z + picture.projection(i, 3);
             CHECK(projected == doctest::Approx(picture.landmarks_2d(l, i)).epsilon(1e-3));
         }
         const float scale = 96.0F / face.camera.view;
-        CHECK(picture.landmarks_2d(l, 0) == doctest::Approx(48.0F + scale * (q.x - face.camera.center_x)).epsilon(1e-3));
-        CHECK(picture.landmarks_2d(l, 1) == doctest::Approx(48.0F - scale * (q.y - face.camera.center_y)).epsilon(1e-3));
+        CHECK(picture.landmarks_2d(l, 0) ==
+              doctest::Approx(48.0F + scale * (q.x - face.camera.center_x)).epsilon(1e-3));
+        CHECK(picture.landmarks_2d(l, 1) ==
+              doctest::Approx(48.0F - scale * (q.y - face.camera.center_y)).epsilon(1e-3));
     }
     CHECK(picture.depth.size() <= 1);  // maps were not asked for
 }
@@ -153,7 +156,8 @@ TEST_CASE("landmarks are the features they are named after") {
     face.person.look.hair = hair_style::bald;
     const rendering neutral = render(face, {.size = 128, .truth = truth::all});
     const auto region_at = [&](std::size_t l) {
-        return static_cast<region>(neutral.labels(static_cast<std::size_t>(neutral.landmarks_2d(l, 1)), static_cast<std::size_t>(neutral.landmarks_2d(l, 0))));
+        return static_cast<region>(neutral.labels(static_cast<std::size_t>(neutral.landmarks_2d(l, 1)),
+                                                  static_cast<std::size_t>(neutral.landmarks_2d(l, 0))));
     };
     CHECK(region_at(30) == region::nose);
     CHECK(region_at(19) == region::brows);
@@ -161,14 +165,16 @@ TEST_CASE("landmarks are the features they are named after") {
     for (std::size_t l = 0; l < landmark_count; ++l) {
         CAPTURE(l);
         // Points of the jaw lie on the silhouette: the head is within a pixel.
-        const auto x = static_cast<std::size_t>(neutral.landmarks_2d(l, 0)), y = static_cast<std::size_t>(neutral.landmarks_2d(l, 1));
+        const auto x = static_cast<std::size_t>(neutral.landmarks_2d(l, 0)),
+                   y = static_cast<std::size_t>(neutral.landmarks_2d(l, 1));
         bool on_head = false;
         for (std::size_t k = 0; k < 9; ++k) {
             on_head = on_head || neutral.labels(y + k / 3 - 1, x + k % 3 - 1) != 0;
         }
         CHECK(on_head);
     }
-    for (const auto& [a, b] : {std::pair<std::size_t, std::size_t>{0, 16}, {17, 26}, {36, 45}, {37, 44}, {48, 54}, {31, 35}, {61, 63}}) {
+    for (const auto& [a, b] :
+         {std::pair<std::size_t, std::size_t>{0, 16}, {17, 26}, {36, 45}, {37, 44}, {48, 54}, {31, 35}, {61, 63}}) {
         CHECK(neutral.landmarks_object(a, 0) == doctest::Approx(-neutral.landmarks_object(b, 0)).epsilon(1e-4));
         CHECK(neutral.landmarks_object(a, 1) == doctest::Approx(neutral.landmarks_object(b, 1)).epsilon(1e-4));
         CHECK(neutral.landmarks_object(a, 0) < 0.0F);
@@ -231,7 +237,8 @@ TEST_CASE("normals are the slope of the depth map") {
             const float dx = (picture.depth(y, x + 1) - picture.depth(y, x - 1)) / (2.0F * step);
             const float dy = -(picture.depth(y + 1, x) - picture.depth(y - 1, x)) / (2.0F * step);
             const vec3 from_depth = normalized({-dx, -dy, 1.0F});
-            error += length(from_depth - vec3{picture.normals(y, x, 0), picture.normals(y, x, 1), picture.normals(y, x, 2)});
+            error +=
+                length(from_depth - vec3{picture.normals(y, x, 0), picture.normals(y, x, 1), picture.normals(y, x, 2)});
             ++count;
         }
     }
@@ -250,7 +257,8 @@ TEST_CASE("irradiance is the integral of radiance over the hemisphere") {
             for (int j = 0; j < 2 * steps; ++j) {
                 const double a = std::numbers::pi * (j + 0.5) / steps;
                 const double r = std::sqrt(1.0 - z * z);
-                const vec3 d{static_cast<float>(r * std::cos(a)), static_cast<float>(r * std::sin(a)), static_cast<float>(z)};
+                const vec3 d{static_cast<float>(r * std::cos(a)), static_cast<float>(r * std::sin(a)),
+                             static_cast<float>(z)};
                 const float cosine = dot(n, d);
                 if (cosine <= 0.0F) {
                     continue;
@@ -284,8 +292,8 @@ TEST_CASE("matte pictures are albedo times irradiance of the normals") {
     // One sample per pixel, so that no pixel mixes several surfaces.
     face_parameters face = some_face();
     face.expression = {};
-    const rendering picture =
-        render(face, {.size = 64, .samples = 1, .self_shadow = self_shadow::off, .gloss = gloss::off, .truth = truth::all});
+    const rendering picture = render(
+        face, {.size = 64, .samples = 1, .self_shadow = self_shadow::off, .gloss = gloss::off, .truth = truth::all});
     const irradiance shading(face.light.coefficients);
     const std::array<float, 3> color{face.light.color.x, face.light.color.y, face.light.color.z};
     std::size_t covered = 0;
@@ -298,7 +306,8 @@ TEST_CASE("matte pictures are albedo times irradiance of the normals") {
             const vec3 n{picture.normals(y, x, 0), picture.normals(y, x, 1), picture.normals(y, x, 2)};
             CHECK(picture.shading(y, x) == doctest::Approx(std::max(shading.shading(n), 0.015F)).epsilon(1e-3));
             for (std::size_t c = 0; c < 3; ++c) {
-                CHECK(std::abs(picture.image(y, x, c) - encode(picture.albedo(y, x, c) * picture.shading(y, x) * color[c])) < 2e-3F);
+                CHECK(std::abs(picture.image(y, x, c) -
+                               encode(picture.albedo(y, x, c) * picture.shading(y, x) * color[c])) < 2e-3F);
             }
         }
     }
@@ -397,7 +406,8 @@ TEST_CASE("tensorfaces holds the pictures of its parameters") {
 TEST_CASE("structured sets name their levels") {
     const face_set set = make_expression_set({.persons = 2, .expressions = 6, .intensities = 4, .views = 2});
     REQUIRE(set.modes.size() == 4);
-    CHECK(set.modes[1].levels == std::vector<std::string>{"happiness", "disgust", "fear", "anger", "surprise", "sadness"});
+    CHECK(set.modes[1].levels ==
+          std::vector<std::string>{"happiness", "disgust", "fear", "anger", "surprise", "sadness"});
     CHECK(set.modes[2].levels == std::vector<std::string>{"0.25", "0.50", "0.75", "1.00"});
     CHECK(set.faces.size() == 2 * 6 * 4 * 2);
     CHECK(set.faces[8 * 3 + 2 * 2 + 1].expression.basic[3] == doctest::Approx(0.75F));
@@ -453,8 +463,8 @@ std::string contents(const std::filesystem::path& path) {
 }
 
 outcome run_face_world(const std::string& arguments, const std::filesystem::path& folder) {
-    const std::string command =
-        std::string(FACE_WORLD_PROGRAM) + " " + arguments + " > '" + (folder / "stdout").string() + "' 2> '" + (folder / "stderr").string() + "'";
+    const std::string command = std::string(FACE_WORLD_PROGRAM) + " " + arguments + " > '" +
+                                (folder / "stdout").string() + "' 2> '" + (folder / "stderr").string() + "'";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contents(folder / "stdout"), contents(folder / "stderr")};
 }
@@ -464,11 +474,13 @@ outcome run_face_world(const std::string& arguments, const std::filesystem::path
 TEST_CASE("face_world writes a set with its ground truth, the same every time") {
     const scratch_folder folder;
     const std::string out = (folder.path() / "set").string();
-    const outcome done = run_face_world("--set random --count 3 --size 16 --truth all --out '" + out + "'", folder.path());
+    const outcome done =
+        run_face_world("--set random --count 3 --size 16 --truth all --out '" + out + "'", folder.path());
     REQUIRE(done.code == 0);
     CHECK(done.errors.empty());
-    for (const char* name : {"images", "identity", "expression", "actions", "gaze", "light", "light_color", "pose", "camera", "landmarks_2d", "landmarks_3d",
-                             "landmarks_camera", "landmarks_visible", "depth", "normals", "albedo", "shading", "labels"}) {
+    for (const char* name : {"images", "identity", "expression", "actions", "gaze", "light", "light_color", "pose",
+                             "camera", "landmarks_2d", "landmarks_3d", "landmarks_camera", "landmarks_visible", "depth",
+                             "normals", "albedo", "shading", "labels"}) {
         CAPTURE(name);
         CHECK(std::filesystem::file_size(folder.path() / "set" / (std::string(name) + ".npy")) > 128);
     }
@@ -476,7 +488,8 @@ TEST_CASE("face_world writes a set with its ground truth, the same every time") 
     CHECK(contents(folder.path() / "set" / "levels.json").find("\"happiness\"") != std::string::npos);
     const std::string images = contents(folder.path() / "set" / "images.npy");
     CHECK(images.size() == 128 + 3 * 16 * 16 * 3);
-    REQUIRE(run_face_world("--set random --count 3 --size 16 --truth none --out '" + out + "2'", folder.path()).code == 0);
+    REQUIRE(run_face_world("--set random --count 3 --size 16 --truth none --out '" + out + "2'", folder.path()).code ==
+            0);
     CHECK(contents(folder.path() / "set2" / "images.npy") == images);
     CHECK(!std::filesystem::exists(folder.path() / "set2" / "depth.npy"));
 }
@@ -485,10 +498,13 @@ TEST_CASE("face_world refuses bad arguments in one line and writes nothing") {
     const scratch_folder folder;
     const std::string out = " --out '" + (folder.path() / "set").string() + "'";
     for (const std::string& arguments :
-         {std::string("--set faces") + out, std::string("--set random"), std::string("--set expressions --expressions 7") + out, std::string("--set tensorfaces --lights 9") + out,
-          std::string("--set random --count 0") + out, std::string("--set random --size 4") + out, std::string("--set random --size huge") + out,
-          std::string("--set random --persons 3") + out, std::string("--set expressions --lights 3") + out, std::string("--set random --shading nice") + out,
-          std::string("--set tensorfaces --format uint8") + out, std::string("--set random --nonsense") + out, out, std::string("--set random --count 2 --out /dev/null/set")}) {
+         {std::string("--set faces") + out, std::string("--set random"),
+          std::string("--set expressions --expressions 7") + out, std::string("--set tensorfaces --lights 9") + out,
+          std::string("--set random --count 0") + out, std::string("--set random --size 4") + out,
+          std::string("--set random --size huge") + out, std::string("--set random --persons 3") + out,
+          std::string("--set expressions --lights 3") + out, std::string("--set random --shading nice") + out,
+          std::string("--set tensorfaces --format uint8") + out, std::string("--set random --nonsense") + out, out,
+          std::string("--set random --count 2 --out /dev/null/set")}) {
         CAPTURE(arguments);
         const outcome refused = run_face_world(arguments, folder.path());
         CHECK(refused.code == 2);
