@@ -21,9 +21,7 @@ using io_test::write_text;
 
 namespace {
 
-std::vector<std::string> only(const std::string& name) {
-    return {name};
-}
+std::vector<std::string> only(const std::string& name) { return {name}; }
 
 /// An expression whose evaluation fails at its last element.
 struct failing_function {
@@ -122,8 +120,11 @@ TEST_CASE("a full disk leaves the old file as it was and is named") {
                 io::save_npz<double>(folder / "d.npz", {{"v", values}}, {.compression = io::npz_compression::deflated});
             },
             {"save_npz", "d.npz", reason});
-        check_refused([&] { io::save_safetensors<double>(folder / "a.safetensors", {{"v", values}}); },
-                      {"save_safetensors", "a.safetensors", reason});
+        check_refused(
+            [&] {
+                io::save_safetensors<double>(folder / "a.safetensors", {{"v", values}});
+            },
+            {"save_safetensors", "a.safetensors", reason});
         check_refused([&] { io::write_png(folder / "a.png", picture); }, {"write_png", "a.png", reason});
     }
     CHECK(folder.names().size() == 5);
@@ -144,7 +145,8 @@ TEST_CASE("targets that cannot be written are named with the reason") {
     if (::geteuid() != 0) {  // root may write anywhere
         write_text(folder / "read_only.npy", "old");
         ::chmod((folder / "read_only.npy").c_str(), 0444);
-        check_refused([&] { io::save_npy(folder / "read_only.npy", values); }, {"read_only.npy", std::strerror(EACCES)});
+        check_refused([&] { io::save_npy(folder / "read_only.npy", values); },
+                      {"read_only.npy", std::strerror(EACCES)});
         std::filesystem::create_directory(folder / "locked");
         ::chmod((folder / "locked").c_str(), 0555);
         check_refused([&] { io::save_npy(folder / "locked/a.npy", values); }, {"locked/a.npy", std::strerror(EACCES)});
@@ -222,7 +224,8 @@ TEST_CASE("mapped files: moves, empty files, and what is not a file") {
 
     check_refused([&] { io::mapped_file(folder / "none", "load_x"); }, {"load_x", "none", std::strerror(ENOENT)});
     std::filesystem::create_directory(folder / "directory");
-    check_refused([&] { io::mapped_file(folder / "directory", "load_x"); }, {"load_x", "directory", "not a regular file"});
+    check_refused([&] { io::mapped_file(folder / "directory", "load_x"); },
+                  {"load_x", "directory", "not a regular file"});
     REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
     check_refused([&] { io::mapped_file(folder / "pipe", "load_x"); }, {"pipe", "not a regular file"});
 }

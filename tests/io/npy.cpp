@@ -21,9 +21,23 @@ using io_test::sample;
 
 namespace {
 
-const std::vector<extents> shapes = {{},           {1},          {7},          {0},          {3, 4},       {1, 5},
-                                     {5, 1},       {0, 3},       {3, 0},       {70, 33},     {2, 3, 4},    {4, 0, 2},
-                                     {33, 2, 35},  {2, 3, 1, 4}, {2, 1, 2, 3, 2}, {1, 2, 1, 3, 2, 2}, {2, 2, 2, 1, 2, 2, 3},
+const std::vector<extents> shapes = {{},
+                                     {1},
+                                     {7},
+                                     {0},
+                                     {3, 4},
+                                     {1, 5},
+                                     {5, 1},
+                                     {0, 3},
+                                     {3, 0},
+                                     {70, 33},
+                                     {2, 3, 4},
+                                     {4, 0, 2},
+                                     {33, 2, 35},
+                                     {2, 3, 1, 4},
+                                     {2, 1, 2, 3, 2},
+                                     {1, 2, 1, 3, 2, 2},
+                                     {2, 2, 2, 1, 2, 2, 3},
                                      {2, 1, 2, 2, 3, 1, 2, 2}};
 
 template <class T>
@@ -47,9 +61,9 @@ void check_round_trip(array_order order) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("every type, order of modes 0 to 8 and empty extents survive writing and reading", T, bool, std::int8_t,
-                   std::uint8_t, std::int16_t, std::uint16_t, std::int32_t, std::uint32_t, std::int64_t, std::uint64_t,
-                   float, double) {
+TEST_CASE_TEMPLATE("every type, order of modes 0 to 8 and empty extents survive writing and reading", T, bool,
+                   std::int8_t, std::uint8_t, std::int16_t, std::uint16_t, std::int32_t, std::uint32_t, std::int64_t,
+                   std::uint64_t, float, double) {
     check_round_trip<T>(array_order::c);
     check_round_trip<T>(array_order::fortran);
 }
@@ -59,12 +73,12 @@ TEST_CASE("the example of the documentation") {
     const auto path = folder / "faces.npy";
     //! [save_npy]
     moden::tensor<float, 3> faces = xt::ones<float>({24, 6, 4});
-    moden::io::save_npy(path, 0.5F * faces);                                              // any expression
+    moden::io::save_npy(path, 0.5F * faces);  // any expression
     moden::io::save_npy(path, faces, {.order = moden::io::array_order::fortran});
     //! [save_npy]
     //! [load_npy]
-    auto anything = moden::io::load_npy<double>(path);    // order known at run time, converted to double
-    auto known = moden::io::load_npy<float, 3>(path);     // refuses a file of another order
+    auto anything = moden::io::load_npy<double>(path);  // order known at run time, converted to double
+    auto known = moden::io::load_npy<float, 3>(path);   // refuses a file of another order
     //! [load_npy]
     CHECK(anything.dimension() == 3);
     CHECK(known == faces);
@@ -74,7 +88,8 @@ TEST_CASE("a static order that is not the file's is refused") {
     const io_test::temporary_folder folder;
     io::save_npy(folder / "t.npy", sample<float>({2, 3}));
     CHECK(io::load_npy<float, 2>(folder / "t.npy") == sample<float>({2, 3}));
-    check_refused([&] { io::load_npy<float, 3>(folder / "t.npy"); }, {"load_npy", "t.npy", "order 2", "2 x 3", "order 3"});
+    check_refused([&] { io::load_npy<float, 3>(folder / "t.npy"); },
+                  {"load_npy", "t.npy", "order 2", "2 x 3", "order 3"});
     io::save_npy(folder / "scalar.npy", sample<float>({}));
     CHECK(io::load_npy<float, 0>(folder / "scalar.npy")() == sample<float>({})());
 }
@@ -90,8 +105,8 @@ TEST_CASE("views and lazy expressions are written as what they evaluate to") {
             CHECK(io::load_npy<double>(folder / "t.npy") == expected);
         }
     };
-    check(xt::view(base, xt::range(1, 4)));                                    // contiguous, with an offset
-    check(xt::view(base, xt::all(), 2, xt::range(0, 8, 3)));                   // strided
+    check(xt::view(base, xt::range(1, 4)));                                      // contiguous, with an offset
+    check(xt::view(base, xt::all(), 2, xt::range(0, 8, 3)));                     // strided
     check(xt::view(base, xt::range(5, 0, -2), xt::all(), xt::range(7, 1, -1)));  // backwards
     check(xt::strided_view(base, {3, xt::ellipsis()}));
     check(xt::transpose(base));
@@ -103,7 +118,7 @@ TEST_CASE("views and lazy expressions are written as what they evaluate to") {
     check(xt::sum(base, {1}));
     check(xt::view(base, xt::keep(4, 0, 4), xt::drop(1)));
     check(xt::squeeze(xt::view(base, xt::range(2, 3), xt::all(), xt::range(1, 2))));
-    const dynamic_tensor<double> large = sample<double>({150, 301});          // more than one piece of the stream
+    const dynamic_tensor<double> large = sample<double>({150, 301});  // more than one piece of the stream
     check(large + 1.0);
     check(xt::transpose(large));
 }
@@ -119,7 +134,8 @@ TEST_CASE("stored types are converted to the type asked for") {
         check_refused([&] { io::load_npy<bool>(folder / "t.npy"); }, {"t.npy", "uint8", "bool"});
         io::save_npy(folder / "f.npy", sample<double>({4, 5}), {.order = order});
         CHECK(io::load_npy<float>(folder / "f.npy") == xt::cast<float>(sample<double>({4, 5})));
-        check_refused([&] { io::load_npy<int>(folder / "f.npy"); }, {"load_npy", "f.npy", "float64", "int32", "fractions"});
+        check_refused([&] { io::load_npy<int>(folder / "f.npy"); },
+                      {"load_npy", "f.npy", "float64", "int32", "fractions"});
     }
 }
 
@@ -207,7 +223,7 @@ TEST_CASE("files made by NumPy are read (data/make_data.py)") {
             const auto values = file.load<T>();
             bool matches = true;
             for (std::size_t i = 0; i < 24; ++i) {
-                const double number = name.starts_with("b") ? double(i % 3 == 1)
+                const double number = name.starts_with("b")   ? double(i % 3 == 1)
                                       : name.starts_with("u") ? double(i)
                                       : name.starts_with("i") ? double(i) - 5
                                                               : (double(i) - 5) / 4;

@@ -27,9 +27,7 @@ dynamic_tensor<double> load(const std::string& text) {
 }
 
 /// A file of six float32 whose dictionary is given.
-std::string with_dictionary(const std::string& dictionary) {
-    return npy_text(1, dictionary, std::string(24, '\0'));
-}
+std::string with_dictionary(const std::string& dictionary) { return npy_text(1, dictionary, std::string(24, '\0')); }
 
 void refused(const std::string& dictionary, std::initializer_list<std::string_view> parts) {
     CAPTURE(dictionary);
@@ -53,7 +51,8 @@ TEST_CASE("every way to write the dictionary is understood") {
     const std::string data = std::string(8, '\0');
     for (const unsigned version : {1U, 2U, 3U}) {
         CHECK(load(npy_text(version, "{'descr': '<f8', 'fortran_order': True, 'shape': (), }", data)).dimension() == 0);
-        CHECK(load(npy_text(version, "{'descr': '<f8', 'fortran_order': True, 'shape': (1,), }", data)).dimension() == 1);
+        CHECK(load(npy_text(version, "{'descr': '<f8', 'fortran_order': True, 'shape': (1,), }", data)).dimension()
+              == 1);
         CHECK(load(npy_text(version, "{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }", "")).size() == 0);
     }
     // One byte has no byte order, so all ways to write it mean the same.
@@ -152,8 +151,11 @@ TEST_CASE("shapes that are none are refused") {
         many += "1,";
     }
     refused(with_shape(many + ")"), {"more than 64 modes"});
-    check_refused([] { load(npy_text(3, "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3), }", std::string(24, '\0'))); },
-                  {"',' or ')' is missing"});
+    check_refused(
+        [] {
+            load(npy_text(3, "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3), }", std::string(24, '\0')));
+        },
+        {"',' or ')' is missing"});
 }
 
 TEST_CASE("what is no NPY file is refused") {
@@ -168,8 +170,10 @@ TEST_CASE("what is no NPY file is refused") {
     minor[7] = 1;
     check_refused([&] { load(minor); }, {"version 1.1", "1.0, 2.0 or 3.0"});
     check_refused([&] { load(std::string("\x93NUMPY\x01\x00\xff\xff", 10) + dictionary); }, {"truncated", "65545"});
-    check_refused([&] { load(std::string("\x93NUMPY\x02\x00\xff\xff\xff\xff", 12) + dictionary); }, {"4294967295", "at most"});
-    check_refused([&] { load(std::string("\x93NUMPY\x03\x00\x01\x00\x01\x00", 12) + dictionary); }, {"65537", "at most"});
+    check_refused([&] { load(std::string("\x93NUMPY\x02\x00\xff\xff\xff\xff", 12) + dictionary); },
+                  {"4294967295", "at most"});
+    check_refused([&] { load(std::string("\x93NUMPY\x03\x00\x01\x00\x01\x00", 12) + dictionary); },
+                  {"65537", "at most"});
     const io_test::temporary_folder folder;
     io_test::write_text(folder / "empty.npy", "");
     check_refused([&] { io::load_npy<float>(folder / "empty.npy"); }, {"load_npy", "empty.npy", "0 bytes"});

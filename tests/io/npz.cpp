@@ -27,10 +27,13 @@ TEST_CASE("the example of the documentation") {
 TEST_CASE_TEMPLATE("maps of every type survive, stored and deflated", T, bool, std::int8_t, std::uint8_t, std::int16_t,
                    std::uint16_t, std::int32_t, std::uint32_t, std::int64_t, std::uint64_t, float, double) {
     const io_test::temporary_folder folder;
-    const std::map<std::string, dynamic_tensor<T>> arrays = {
-        {"scalar", sample<T>({})},      {"empty", sample<T>({3, 0})},           {"vector", sample<T>({5})},
-        {"large", sample<T>({90, 411})}, {"order 8", sample<T>({1, 2, 1, 2, 1, 2, 1, 2})}, {"in/a folder", sample<T>({2, 2})},
-        {"größe", sample<T>({4})}};
+    const std::map<std::string, dynamic_tensor<T>> arrays = {{"scalar", sample<T>({})},
+                                                             {"empty", sample<T>({3, 0})},
+                                                             {"vector", sample<T>({5})},
+                                                             {"large", sample<T>({90, 411})},
+                                                             {"order 8", sample<T>({1, 2, 1, 2, 1, 2, 1, 2})},
+                                                             {"in/a folder", sample<T>({2, 2})},
+                                                             {"größe", sample<T>({4})}};
     for (const auto compression : {io::npz_compression::stored, io::npz_compression::deflated}) {
         io::save_npz(folder / "t.npz", arrays, {.compression = compression});
         CHECK(io::load_npz<T>(folder / "t.npz") == arrays);
@@ -77,9 +80,14 @@ TEST_CASE("arrays of different types are listed and loaded one by one") {
 TEST_CASE("names that could leave a folder or clash are not written") {
     const io_test::temporary_folder folder;
     const auto values = sample<float>({2});
-    for (const std::string name : {"", "/a", "../a", "a/../b", "a//b", "./a", "a\\b", "a\nb", "\xff", "a/", "\xc0\xaf"}) {
+    for (const std::string name :
+         {"", "/a", "../a", "a/../b", "a//b", "./a", "a\\b", "a\nb", "\xff", "a/", "\xc0\xaf"}) {
         CAPTURE(name);
-        check_refused<argument_error>([&] { io::save_npz<float>(folder / "t.npz", {{name, values}}); }, {"t.npz", "named"});
+        check_refused<argument_error>(
+            [&] {
+                io::save_npz<float>(folder / "t.npz", {{name, values}});
+            },
+            {"t.npz", "named"});
     }
     io::npz_writer writer(folder / "t.npz");
     writer.add("a", values);
@@ -93,7 +101,8 @@ TEST_CASE("ZIP64 records are written and read") {
     // 0: everything in ZIP64 fields. 300: small and large entries, offsets on both sides of the limit.
     for (const std::uint64_t limit : {0, 300}) {
         for (const auto compression : {io::npz_compression::stored, io::npz_compression::deflated}) {
-            io::npz_writer writer(folder / "t.npz", {.compression = compression}, "test", {.size = limit, .entries = 2});
+            io::npz_writer writer(folder / "t.npz", {.compression = compression}, "test",
+                                  {.size = limit, .entries = 2});
             writer.add("small", sample<std::uint8_t>({2}));
             writer.add("large", values);
             writer.add("größe", sample<float>({3, 3}));
@@ -130,7 +139,8 @@ TEST_CASE("compressed arrays beyond the memory limit are refused, stored ones ar
     const io::npz_read_options limit{.max_inflated_bytes = 2'000'000};
     CHECK(std::filesystem::file_size(folder / "d.npz") < 2000);
     CHECK(io::load_npz<std::uint8_t>(folder / "d.npz", limit).at("z") == zeros);
-    check_refused([&] { io::load_npz<float>(folder / "d.npz", limit); }, {"'z'", "4000000", "max_inflated_bytes", "2000000"});
+    check_refused([&] { io::load_npz<float>(folder / "d.npz", limit); },
+                  {"'z'", "4000000", "max_inflated_bytes", "2000000"});
     CHECK(io::load_npz<float>(folder / "s.npz", limit).at("z") == zeros);
 }
 

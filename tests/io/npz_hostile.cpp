@@ -1,4 +1,5 @@
-// NPZ files that lie. Each is refused with a message that names the lie; none crashes or takes more memory than it holds.
+// NPZ files that lie. Each is refused with a message that names the lie; none crashes or takes more memory than it
+// holds.
 
 #include "support.hpp"
 
@@ -85,18 +86,20 @@ struct archive {
     std::uint16_t count = 0;
 
     void add(const entry& e) {
-        const auto offset = e.offset >= 0 ? static_cast<std::uint32_t>(e.offset) : static_cast<std::uint32_t>(local.size());
+        const auto offset =
+            e.offset >= 0 ? static_cast<std::uint32_t>(e.offset) : static_cast<std::uint32_t>(local.size());
         const auto common = [&](std::uint16_t flags, std::uint16_t method) {
-            return little<std::uint16_t>(20) + little(flags) + little(method) + little<std::uint32_t>(0) + little(e.checksum)
-                   + little(e.compressed_size) + little(e.size);
+            return little<std::uint16_t>(20) + little(flags) + little(method) + little<std::uint32_t>(0)
+                   + little(e.checksum) + little(e.compressed_size) + little(e.size);
         };
         local += "PK\x03\x04" + common(e.local_flags, e.local_method)
                  + little(static_cast<std::uint16_t>(e.local_name.size()))
                  + little(static_cast<std::uint16_t>(e.local_extra.size())) + e.local_name + e.local_extra + e.data;
         central += "PK\x01\x02" + little<std::uint16_t>(20) + common(e.flags, e.method)
                    + little(static_cast<std::uint16_t>(e.name.size()))
-                   + little(static_cast<std::uint16_t>(e.central_extra.size())) + little<std::uint16_t>(0) + little(e.disk)
-                   + little<std::uint16_t>(0) + little<std::uint32_t>(0) + little(offset) + e.name + e.central_extra;
+                   + little(static_cast<std::uint16_t>(e.central_extra.size())) + little<std::uint16_t>(0)
+                   + little(e.disk) + little<std::uint16_t>(0) + little<std::uint32_t>(0) + little(offset) + e.name
+                   + e.central_extra;
         ++count;
     }
 
@@ -211,15 +214,16 @@ TEST_CASE("entries that cannot be read are named") {
 }
 
 TEST_CASE("names that leave the archive or clash are refused") {
-    for (const std::string name : {"/a.npy", "../a.npy", "a/../b.npy", "a//b.npy", "./a.npy", "a\\b.npy", "a\x01.npy", "a/"}) {
+    for (const std::string name :
+         {"/a.npy", "../a.npy", "a/../b.npy", "a//b.npy", "./a.npy", "a\\b.npy", "a\x01.npy", "a/"}) {
         CAPTURE(name);
         refused(archive_of({stored_entry(name, npy_of(values))}), {"entry named"});
     }
     refused(archive_of({stored_entry(std::string("a\0.npy", 6), npy_of(values))}), {"'a\\x00.npy'", "control"});
     refused(archive_of({stored_entry("", npy_of(values))}), {"empty"});
     refused(archive_of({stored_entry("\xff.npy", npy_of(values))}), {"not UTF-8"});
-    refused(archive_of({stored_entry("\xed\xa0\x80.npy", npy_of(values))}), {"not UTF-8"});       // a surrogate
-    refused(archive_of({stored_entry("\xf4\x90\x80\x80.npy", npy_of(values))}), {"not UTF-8"});   // above U+10FFFF
+    refused(archive_of({stored_entry("\xed\xa0\x80.npy", npy_of(values))}), {"not UTF-8"});      // a surrogate
+    refused(archive_of({stored_entry("\xf4\x90\x80\x80.npy", npy_of(values))}), {"not UTF-8"});  // above U+10FFFF
     refused(archive_of({stored_entry("\xc3\xa4.npy", npy_of(values))}), {"neither ASCII nor marked"});
     const entry e = stored_entry("a.npy", npy_of(values));
     refused(archive_of({e, e}), {"two entries named 'a.npy'"});
@@ -284,7 +288,8 @@ TEST_CASE("bombs: no more is inflated than is declared, no more is declared than
         refused(archive_of({e}), {"'a.npy'", "cannot hold", "4026531840"});
     }
     SUBCASE("a shape that does not fit the declared size") {
-        std::string huge = io::detail::make_npy_header(io::element_type::float32, io::array_order::c, extents{1U << 30U});
+        std::string huge =
+            io::detail::make_npy_header(io::element_type::float32, io::array_order::c, extents{1U << 30U});
         refused(archive_of({stored_entry("a.npy", huge)}), {"'a'", "1073741824", "4294967296 bytes"});
         refused(archive_of({deflated_entry("a.npy", huge)}), {"'a'", "1073741824", "4294967296 bytes"});
         refused(archive_of({stored_entry("a.npy", npy_of(values) + "x")}), {"'a'", "48 bytes", "49"});
@@ -298,8 +303,9 @@ TEST_CASE("entries that are no NPY arrays are refused") {
         refused(archive_of({make("a.npy", "\x93NUMPY")}), {"'a'", "shortest"});
         refused(archive_of({make("a.npy", "no array is here, only text")}), {"'a'", "not an NPY file"});
         refused(archive_of({make("a.npy", npy_of(values).substr(0, 40))}), {"'a'", "truncated"});
-        refused(archive_of({make("a.npy", std::string("\x93NUMPY\x02\x00\xff\xff\xff\x7f", 12) + std::string(50, ' '))}),
-                {"'a'", "2147483647"});
+        refused(
+            archive_of({make("a.npy", std::string("\x93NUMPY\x02\x00\xff\xff\xff\x7f", 12) + std::string(50, ' '))}),
+            {"'a'", "2147483647"});
         refused(archive_of({make("a.npy", std::string("\x93NUMPY\x01\x00\x00\x00  ", 12))}), {"'a'"});
     }
 }
@@ -309,8 +315,8 @@ TEST_CASE("directories that lie are refused") {
     good.add(stored_entry("a.npy", npy_of(values)));
     const std::string before = good.local + good.central;
     const auto end_with = [&](std::uint16_t count, std::uint32_t size, std::uint32_t offset) {
-        return before + "PK\x05\x06" + little<std::uint32_t>(0) + little(count) + little(count) + little(size) + little(offset)
-               + little<std::uint16_t>(0);
+        return before + "PK\x05\x06" + little<std::uint32_t>(0) + little(count) + little(count) + little(size)
+               + little(offset) + little<std::uint16_t>(0);
     };
     const auto size = static_cast<std::uint32_t>(good.central.size());
     const auto offset = static_cast<std::uint32_t>(good.local.size());
@@ -347,7 +353,8 @@ TEST_CASE("ZIP64 records that lie are refused") {
     broken.central_extra = little<std::uint16_t>(1) + little<std::uint16_t>(16) + std::string(16, '\xff');
     refused(archive_of({broken}), {"'a.npy'"});
     broken = wide;
-    broken.local_extra = little<std::uint16_t>(1) + little<std::uint16_t>(16) + little<std::uint64_t>(3) + sizes.substr(8);
+    broken.local_extra =
+        little<std::uint16_t>(1) + little<std::uint16_t>(16) + little<std::uint64_t>(3) + sizes.substr(8);
     refused(archive_of({broken}), {"'a.npy'", "disagrees"});
 
     archive good;
@@ -393,7 +400,8 @@ TEST_CASE("no single damaged byte crashes or changes what is loaded") {
     for (const auto compression : {io::npz_compression::stored, io::npz_compression::deflated}) {
         for (const std::uint64_t limit : {0xffffffffU, 0U}) {
             {
-                io::npz_writer writer(folder / "t.npz", {.compression = compression}, "test", {.size = limit, .entries = 1});
+                io::npz_writer writer(folder / "t.npz", {.compression = compression}, "test",
+                                      {.size = limit, .entries = 1});
                 for (const auto& [name, array] : original) {
                     writer.add(name, array);
                 }

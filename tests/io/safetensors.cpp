@@ -18,11 +18,12 @@ TEST_CASE("the example of the documentation") {
     //! [save_safetensors]
     moden::tensor<float, 2> weight = xt::ones<float>({512, 512});
     moden::tensor<double, 1> singular_values = xt::arange<double>(8);
-    moden::io::save_safetensors(path, {{"weight", weight}, {"singular_values", singular_values}, {"half", 0.5F * weight}},
+    moden::io::save_safetensors(path,
+                                {{"weight", weight}, {"singular_values", singular_values}, {"half", 0.5F * weight}},
                                 {{"made by", "moden"}});
 
     const moden::io::safetensors_file file(path);
-    auto loaded = file.load<double, 2>("weight");            // converted
+    auto loaded = file.load<double, 2>("weight");                  // converted
     std::span<const float> mapped = file.values<float>("weight");  // no copy
     //! [save_safetensors]
     CHECK(loaded == xt::ones<double>({512, 512}));
@@ -35,9 +36,13 @@ TEST_CASE("the example of the documentation") {
 TEST_CASE_TEMPLATE("maps of every type survive", T, bool, std::int8_t, std::uint8_t, std::int16_t, std::uint16_t,
                    std::int32_t, std::uint32_t, std::int64_t, std::uint64_t, float, double) {
     const io_test::temporary_folder folder;
-    const std::map<std::string, dynamic_tensor<T>> tensors = {
-        {"scalar", sample<T>({})},       {"empty", sample<T>({3, 0})}, {"none", sample<T>({0})}, {"vector", sample<T>({5})},
-        {"order 8", sample<T>({1, 2, 1, 2, 1, 2, 1, 2})}, {"größe \"\\\n\x01", sample<T>({3, 3})}, {"", sample<T>({2})}};
+    const std::map<std::string, dynamic_tensor<T>> tensors = {{"scalar", sample<T>({})},
+                                                              {"empty", sample<T>({3, 0})},
+                                                              {"none", sample<T>({0})},
+                                                              {"vector", sample<T>({5})},
+                                                              {"order 8", sample<T>({1, 2, 1, 2, 1, 2, 1, 2})},
+                                                              {"größe \"\\\n\x01", sample<T>({3, 3})},
+                                                              {"", sample<T>({2})}};
     io::save_safetensors(folder / "t.safetensors", tensors, {{"", ""}, {"k\"", "v\n\xc3\xa4"}});
     const io::safetensors_file file(folder / "t.safetensors");
     CHECK(file.names().size() == tensors.size());
@@ -67,7 +72,8 @@ TEST_CASE("tensors of mixed types are aligned, in any order they are given") {
     const auto singles = sample<float>({5});
     const auto doubles = sample<double>({2, 2});
     const auto more = sample<double>({1});
-    io::save_safetensors(folder / "t.safetensors", {{"bytes", bytes}, {"singles", singles}, {"doubles", doubles}, {"more", more}});
+    io::save_safetensors(folder / "t.safetensors",
+                         {{"bytes", bytes}, {"singles", singles}, {"doubles", doubles}, {"more", more}});
     const io::safetensors_file file(folder / "t.safetensors");
     CHECK(file.names() == std::vector<std::string>{"doubles", "more", "singles", "bytes"});
     const auto mapped = file.values<double>("doubles");
@@ -75,7 +81,8 @@ TEST_CASE("tensors of mixed types are aligned, in any order they are given") {
     CHECK(file.values<float>("singles")[4] == singles(4));
     CHECK(file.values<std::uint8_t>("bytes")[2] == bytes(2));
     check_refused([&] { (void)file.values<float>("doubles"); }, {"t.safetensors", "'doubles'", "float64", "float32"});
-    check_refused([&] { (void)file.load<float>("other"); }, {"safetensors_file", "t.safetensors", "no tensor named 'other'"});
+    check_refused([&] { (void)file.load<float>("other"); },
+                  {"safetensors_file", "t.safetensors", "no tensor named 'other'"});
     check_refused([&] { (void)file.load<float, 3>("doubles"); }, {"'doubles'", "order 2", "order 3"});
     check_refused([&] { (void)file.load<int>("doubles"); }, {"'doubles'", "float64", "int32", "fractions"});
     check_refused([&] { (void)file.load<bool>("bytes"); }, {"'bytes'", "uint8", "bool"});
@@ -86,8 +93,8 @@ TEST_CASE("views and lazy expressions are evaluated, temporaries are kept") {
     const tensor<double, 3> base = sample<double>({6, 5, 8});
     const auto view = xt::view(base, xt::all(), 2, xt::range(0, 8, 3));
     const auto transposed = xt::transpose(base);
-    std::vector<io::named_tensor> tensors = {{"view", view}, {"transposed", transposed}, {"lazy", 2.0 * base},
-                                             {"part", xt::view(base, xt::range(1, 3))}};
+    std::vector<io::named_tensor> tensors = {
+        {"view", view}, {"transposed", transposed}, {"lazy", 2.0 * base}, {"part", xt::view(base, xt::range(1, 3))}};
     tensors.emplace_back("temporary", sample<float>({1000}));
     io::save_safetensors(folder / "t.safetensors", tensors);
     const io::safetensors_file file(folder / "t.safetensors");
@@ -102,8 +109,16 @@ TEST_CASE("names that the format does not allow are not written") {
     const io_test::temporary_folder folder;
     const auto values = sample<float>({2});
     const auto path = folder / "t.safetensors";
-    check_refused<argument_error>([&] { io::save_safetensors(path, {{"__metadata__", values}}); }, {"t.safetensors", "reserves"});
-    check_refused<argument_error>([&] { io::save_safetensors(path, {{"a", values}, {"a", values}}); }, {"two tensors", "'a'"});
+    check_refused<argument_error>(
+        [&] {
+            io::save_safetensors(path, {{"__metadata__", values}});
+        },
+        {"t.safetensors", "reserves"});
+    check_refused<argument_error>(
+        [&] {
+            io::save_safetensors(path, {{"a", values}, {"a", values}});
+        },
+        {"two tensors", "'a'"});
     check_refused<argument_error>([&] { io::save_safetensors(path, {{"\xff", values}}); }, {"'\\xff'", "UTF-8"});
     check_refused<argument_error>([&] { io::save_safetensors(path, {{"a", values}}, {{"k", "\xc0"}}); }, {"UTF-8"});
     CHECK(folder.names().empty());

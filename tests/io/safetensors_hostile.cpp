@@ -45,10 +45,14 @@ TEST_CASE("every way to write the header is understood") {
     CHECK(load(file_of("{}      ", 0)).empty());
     CHECK(load(file_of("{\"__metadata__\":{}}", 0)).empty());
     CHECK(load(file_of("{" + tensor_json("a", "F32", "[2,3]", "[0,24]") + "}", 24)).at("a").size() == 6);
-    CHECK(load(file_of("{ \"a\" : { \"data_offsets\" : [0 , 4] , \"shape\" : [ ] ,\n \"dtype\" : \"F32\" } }", 4)).size() == 1);
+    CHECK(
+        load(file_of("{ \"a\" : { \"data_offsets\" : [0 , 4] , \"shape\" : [ ] ,\n \"dtype\" : \"F32\" } }", 4)).size()
+        == 1);
     // Tensors in another order than their data, and empty ones between them.
-    const auto loaded = load(file_of("{" + tensor_json("b", "F32", "[1]", "[8,12]") + "," + tensor_json("e", "F64", "[0,5]", "[8,8]")
-                                     + "," + tensor_json("a", "F64", "[1]", "[0,8]") + "," + tensor_json("z", "U8", "[0]", "[12,12]") + "}", 12));
+    const auto loaded = load(
+        file_of("{" + tensor_json("b", "F32", "[1]", "[8,12]") + "," + tensor_json("e", "F64", "[0,5]", "[8,8]") + ","
+                    + tensor_json("a", "F64", "[1]", "[0,8]") + "," + tensor_json("z", "U8", "[0]", "[12,12]") + "}",
+                12));
     CHECK(loaded.size() == 4);
 }
 
@@ -86,7 +90,8 @@ TEST_CASE("headers that are not the format's JSON are refused") {
     refused("{\"__metadata__\":{},\"__metadata__\":{}}", 0, {"two entries are named '__metadata__'"});
     refused("{" + tensor_json("a", "F32", "[]", "[0,4]") + "," + tensor_json("a", "F32", "[]", "[4,8]") + "}", 8,
             {"two entries are named 'a'"});
-    refused("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, {"'dtype'", "twice"});
+    refused("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4,
+            {"'dtype'", "twice"});
     refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[]}}", 4, {"'a'", "lacks"});
     refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4],\"x\":1}}", 4, {"'a'", "unknown key 'x'"});
     refused("{\"a\":{\"dtype\":7,\"shape\":[],\"data_offsets\":[0,4]}}", 4, {"a number", "'dtype'"});
@@ -156,7 +161,8 @@ TEST_CASE("deep nesting and long headers do no harm") {
 
 TEST_CASE("a file cut at any byte is refused, and no damaged byte crashes") {
     const io_test::temporary_folder folder;
-    io::save_safetensors<float>(folder / "t.safetensors", {{"a", sample<float>({3, 4})}, {"b", sample<float>({2})}}, {{"k", "v"}});
+    io::save_safetensors<float>(folder / "t.safetensors", {{"a", sample<float>({3, 4})}, {"b", sample<float>({2})}},
+                                {{"k", "v"}});
     const std::string text = io_test::read_text(folder / "t.safetensors");
     std::size_t refusals = 0;
     for (std::size_t length = 0; length < text.size(); ++length) {

@@ -120,7 +120,8 @@ bool accepted(const Body& body) {
     }
 }
 
-/// A tensor of the given shape with values that differ from their neighbours and use the whole range of bool and integers.
+/// A tensor of the given shape with values that differ from their neighbours and use the whole range of bool and
+/// integers.
 template <class T>
 moden::dynamic_tensor<T> sample(const moden::extents& shape) {
     auto result = moden::dynamic_tensor<T>::from_shape(shape);

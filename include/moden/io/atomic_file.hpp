@@ -19,13 +19,13 @@
 
 namespace moden::io {
 
-/// A file under construction. The bytes go to a temporary file in the folder of the target; `commit` renames it over the
-/// target in one step. Without `commit` (an exception, an early return) the temporary file is removed and whatever was
-/// there before is untouched.
+/// A file under construction. The bytes go to a temporary file in the folder of the target; `commit` renames it over
+/// the target in one step. Without `commit` (an exception, an early return) the temporary file is removed and whatever
+/// was there before is untouched.
 ///
-/// A link is followed, so that its target is replaced and not the link. Permissions of a file that is replaced are kept.
-/// The guarantee holds against failures of the program and of the file system, not against loss of power: nothing is
-/// flushed to the disk.
+/// A link is followed, so that its target is replaced and not the link. Permissions of a file that is replaced are
+/// kept. The guarantee holds against failures of the program and of the file system, not against loss of power: nothing
+/// is flushed to the disk.
 class atomic_file {
 public:
     /// \param path      target: does not exist yet, or is a writable regular file; its folder must exist

@@ -29,7 +29,8 @@ struct bfloat16 {
     std::uint16_t bits;
 };
 
-/// The float with the same value; exact for all of them: subnormals, infinities, signed zeros, and NaN with its payload.
+/// The float with the same value; exact for all of them: subnormals, infinities, signed zeros, and NaN with its
+/// payload.
 constexpr float to_float(float16 value) noexcept {
     const std::uint32_t sign = std::uint32_t{value.bits & 0x8000U} << 16U;
     const std::uint32_t exponent = (value.bits >> 10U) & 0x1fU;
@@ -44,9 +45,7 @@ constexpr float to_float(float16 value) noexcept {
 }
 
 /// The float with the same value; exact for all of them.
-constexpr float to_float(bfloat16 value) noexcept {
-    return std::bit_cast<float>(std::uint32_t{value.bits} << 16U);
-}
+constexpr float to_float(bfloat16 value) noexcept { return std::bit_cast<float>(std::uint32_t{value.bits} << 16U); }
 
 namespace detail {
 
@@ -87,16 +86,18 @@ inline constexpr bool is_stored_float =
 /// Which conversions make sense: anything to float and double; integers and bool to integers (each value is checked to
 /// fit); only bool to bool. Fractions are never dropped silently, so float to integer is not one of them.
 template <element T, class Stored>
-inline constexpr bool is_convertible = std::is_same_v<T, bool> ? std::is_same_v<Stored, stored_bool>
-                                                               : std::is_floating_point_v<T> || !is_stored_float<Stored>;
+inline constexpr bool is_convertible =
+    std::is_same_v<T, bool> ? std::is_same_v<Stored, stored_bool>
+                            : std::is_floating_point_v<T> || !is_stored_float<Stored>;
 
 /// Refuses conversions that make no sense, before any memory is taken.
 template <element T>
 void require_convertible(element_type type, const std::string& context) {
     visit(type, [&]<class Stored>(stored_as<Stored>) {
-        require<io_error>(is_convertible<T, Stored>, context, " holds ", name(type), ", which is not converted to ",
-                          name(element_type_of<T>()),
-                          std::is_same_v<T, bool> ? " (only bool is)" : " (fractions would be lost); read it as float32 or float64");
+        require<io_error>(
+            is_convertible<T, Stored>, context, " holds ", name(type), ", which is not converted to ",
+            name(element_type_of<T>()),
+            std::is_same_v<T, bool> ? " (only bool is)" : " (fractions would be lost); read it as float32 or float64");
     });
 }
 
@@ -145,8 +146,8 @@ void convert_elements(element_type type, const std::byte* source, T* destination
 
 /// Converts rows first_row .. first_row + rows of a column-major array to a row-major one.
 ///
-/// Walks tiles over the first mode (contiguous in the source) and the last mode (contiguous in the destination), so that
-/// both sides are read and written in whole cache lines.
+/// Walks tiles over the first mode (contiguous in the source) and the last mode (contiguous in the destination), so
+/// that both sides are read and written in whole cache lines.
 template <element T>
 void convert_column_major(element_type type, const std::byte* source, std::span<const std::size_t> shape,
                           std::size_t first_row, std::size_t rows, T* destination, const std::string& context) {

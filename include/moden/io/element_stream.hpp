@@ -18,7 +18,8 @@ extents shape_of(const E& expression) {
     return extents(expression.shape().begin(), expression.shape().end());
 }
 
-/// True if the elements lie in memory one after the other in the given order. Strides of modes of extent 1 do not matter.
+/// True if the elements lie in memory one after the other in the given order. Strides of modes of extent 1 do not
+/// matter.
 template <class E>
 bool is_contiguous_in(const E& expression, std::span<const std::size_t> shape, array_order order) {
     std::ptrdiff_t expected = 1;
@@ -34,8 +35,9 @@ bool is_contiguous_in(const E& expression, std::span<const std::size_t> shape, a
     return true;
 }
 
-/// Passes the bytes of the expression's elements, in the given order, to `sink(std::span<const std::byte>)`: in one piece
-/// where they lie in memory like that, in pieces of some kilobytes otherwise. No temporary of the expression's size.
+/// Passes the bytes of the expression's elements, in the given order, to `sink(std::span<const std::byte>)`: in one
+/// piece where they lie in memory like that, in pieces of some kilobytes otherwise. No temporary of the expression's
+/// size.
 template <class E, class Sink>
 void stream_elements(const E& expression, array_order order, Sink&& sink) {
     using value_type = typename E::value_type;

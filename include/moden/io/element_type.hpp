@@ -27,13 +27,12 @@ enum class element_type : std::uint8_t {
     float64
 };
 
-/// C++ types that tensors can be read into and written from: float, double, bool, and the signed and unsigned integers of
-/// 8 to 64 bits. Character types (char, wchar_t, char8_t, ...) are not numbers and are left out.
+/// C++ types that tensors can be read into and written from: float, double, bool, and the signed and unsigned integers
+/// of 8 to 64 bits. Character types (char, wchar_t, char8_t, ...) are not numbers and are left out.
 template <class T>
-concept element =
-    std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, bool>
-    || (std::integral<T> && sizeof(T) <= 8 && !std::same_as<T, char> && !std::same_as<T, wchar_t>
-        && !std::same_as<T, char8_t> && !std::same_as<T, char16_t> && !std::same_as<T, char32_t>);
+concept element = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, bool>
+                  || (std::integral<T> && sizeof(T) <= 8 && !std::same_as<T, char> && !std::same_as<T, wchar_t>
+                      && !std::same_as<T, char8_t> && !std::same_as<T, char16_t> && !std::same_as<T, char32_t>);
 
 /// The name that messages use: "float32".
 constexpr std::string_view name(element_type type) noexcept {

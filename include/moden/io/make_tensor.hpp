@@ -2,7 +2,6 @@
 
 // Tensors of the shape that a file declares.
 
-#include <algorithm>
 #include <cstddef>
 #include <new>
 #include <span>
@@ -17,8 +16,12 @@ namespace moden::io::detail {
 template <class Tensor>
 Tensor make_tensor(std::span<const std::size_t> shape, const std::string& context) {
     try {
-        typename Tensor::shape_type extents_of_tensor = xtl::make_sequence<typename Tensor::shape_type>(shape.size(), 0);
-        std::copy(shape.begin(), shape.end(), extents_of_tensor.begin());
+        auto extents_of_tensor = xtl::make_sequence<typename Tensor::shape_type>(shape.size(), 0);
+        auto position = extents_of_tensor.begin();
+        for (const std::size_t extent : shape) {
+            *position = extent;
+            ++position;
+        }
         return Tensor(extents_of_tensor);
     } catch (const std::bad_alloc&) {
         throw io_error(message(context, ": not enough memory for a tensor of ", shape));

@@ -19,7 +19,8 @@
 
 namespace moden::io {
 
-/// A regular file mapped read-only into memory for as long as the object lives. Move-only; an empty file is an empty range.
+/// A regular file mapped read-only into memory for as long as the object lives. Move-only; an empty file is an empty
+/// range.
 ///
 /// The mapping survives replacement of the file by rename (which is how moden writes). A file that another program
 /// shortens in place while it is mapped raises SIGBUS when the lost part is touched; that is the price of mapping.

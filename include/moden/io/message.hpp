@@ -19,9 +19,7 @@ using moden::detail::message;
 using moden::detail::require;
 
 /// The text of an errno value, without the static buffer of strerror.
-inline std::string errno_text(int code) {
-    return std::generic_category().message(code);
-}
+inline std::string errno_text(int code) { return std::generic_category().message(code); }
 
 /// Text that came from a file, fit for an error message: in quotes, cut after `limit` bytes, and with everything but
 /// printable ASCII written as \xNN, so that a hostile file cannot write to the terminal.

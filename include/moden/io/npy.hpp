@@ -70,8 +70,8 @@ public:
     }
 
     /// All elements, row-major, converted to T.
-    /// \throws io_error if the type is not convertible (floating-point to integer; anything but bool to bool), an integer
-    ///         does not fit T, or memory does not suffice
+    /// \throws io_error if the type is not convertible (floating-point to integer; anything but bool to bool), an
+    ///         integer does not fit T, or memory does not suffice
     template <element T>
     dynamic_tensor<T> load() const {
         return load_as<dynamic_tensor<T>, T>(shape(), 0, row_count());
@@ -114,9 +114,9 @@ private:
     void parse(std::span<const std::byte> bytes) {
         header_ = detail::parse_npy_header(bytes, context_);
         const std::size_t available = bytes.size() - header_.data_offset;
-        detail::require<io_error>(available >= header_.data_bytes(), context_,
-                                  " is truncated: shape ", header_.shape, " of ", name(header_.type), " needs ",
-                                  header_.data_bytes(), " bytes after the header, found ", available);
+        detail::require<io_error>(available >= header_.data_bytes(), context_, " is truncated: shape ", header_.shape,
+                                  " of ", name(header_.type), " needs ", header_.data_bytes(),
+                                  " bytes after the header, found ", available);
         detail::require<io_error>(available == header_.data_bytes(), context_, " has ",
                                   available - header_.data_bytes(), " bytes after the array, expected none");
         data_ = bytes.subspan(header_.data_offset);
@@ -166,8 +166,8 @@ inline npy_file parse_npy(std::span<const std::byte> bytes, const std::string& n
 
 /// Reads an NPY file into a tensor.
 ///
-/// \tparam T    float, double, bool or an integer. Every stored type is converted to float and double; integers and bool
-///              to integers if each value fits; only bool to bool. Doubles are rounded to the nearest float.
+/// \tparam T    float, double, bool or an integer. Every stored type is converted to float and double; integers and
+///              bool to integers if each value fits; only bool to bool. Doubles are rounded to the nearest float.
 /// \param path  see npy_file
 /// \return      row-major tensor of the file's shape, whatever its order; () gives order 0
 /// \throws io_error if the file cannot be read or converted
@@ -187,13 +187,14 @@ tensor<T, N> load_npy(const std::filesystem::path& path) {
 /// Writes a tensor as numpy.save does (format version 1.0). The file appears complete or not at all.
 ///
 /// \param path        file to create or replace
-/// \param expression  any xtensor expression of float, double, bool or integers, of order 0 to 64; evaluated while it is
-///                    written, without a temporary of its size
+/// \param expression  any xtensor expression of float, double, bool or integers, of order 0 to 64; evaluated while it
+///                    is written, without a temporary of its size
 /// \param options     C order (default) or Fortran order in the file; the shape is the same
 /// \throws io_error if the file cannot be written, shape_error for more than 64 modes
 /// \snippet tests/io/npy.cpp save_npy
 template <class E>
-void save_npy(const std::filesystem::path& path, const xt::xexpression<E>& expression, const npy_options& options = {}) {
+void save_npy(const std::filesystem::path& path, const xt::xexpression<E>& expression,
+              const npy_options& options = {}) {
     const E& values = expression.derived_cast();
     const extents shape = detail::shape_of(values);
     detail::require<shape_error>(shape.size() <= detail::npy_largest_order, "save_npy: the tensor has order ",

@@ -1,6 +1,7 @@
 #pragma once
 
-// The header of an NPY file: a magic string, a version, and a Python dictionary literal. Read strictly, never evaluated.
+// The header of an NPY file: a magic string, a version, and a Python dictionary literal. Read strictly, never
+// evaluated.
 // Source: NumPy enhancement proposal 1 and numpy.lib.format, versions 1.0, 2.0 and 3.0.
 
 #include <cstddef>
@@ -37,15 +38,15 @@ struct npy_header {
 
 namespace detail {
 
-inline constexpr std::size_t npy_prefix_bytes = 12;         // magic, version and the longer of the two length fields
+inline constexpr std::size_t npy_prefix_bytes = 12;           // magic, version and the longer of the two length fields
 inline constexpr std::size_t npy_largest_header = 1U << 16U;  // a plain array needs less than 2000 bytes
-inline constexpr std::size_t npy_largest_order = 64;        // as in NumPy 2
+inline constexpr std::size_t npy_largest_order = 64;          // as in NumPy 2
 
 /// The fixed first bytes of the file.
 struct npy_prefix {
-    unsigned version = 0;           // major number: 1, 2 or 3
-    std::size_t text_offset = 0;    // where the dictionary begins
-    std::size_t text_length = 0;    // its length, padding included
+    unsigned version = 0;         // major number: 1, 2 or 3
+    std::size_t text_offset = 0;  // where the dictionary begins
+    std::size_t text_length = 0;  // its length, padding included
     std::size_t data_offset() const noexcept { return text_offset + text_length; }
 };
 
@@ -53,7 +54,8 @@ inline npy_prefix parse_npy_prefix(std::span<const std::byte> bytes, const std::
     require<io_error>(bytes.size() >= npy_prefix_bytes, context, " has ", bytes.size(),
                       " bytes, fewer than the shortest NPY header");
     const std::string_view start(reinterpret_cast<const char*>(bytes.data()), npy_prefix_bytes);
-    require<io_error>(!start.starts_with("PK"), context, " is a ZIP archive, expected a single NPY array; see load_npz");
+    require<io_error>(!start.starts_with("PK"), context,
+                      " is a ZIP archive, expected a single NPY array; see load_npz");
     require<io_error>(start.starts_with("\x93NUMPY"), context, " is not an NPY file: it starts with ",
                       in_quotes(start.substr(0, 6)), ", expected '\\x93NUMPY'");
     const auto byte = [&](std::size_t index) { return std::to_integer<std::size_t>(bytes[index]); };
@@ -148,7 +150,8 @@ private:
     }
 
     void skip_space() {
-        while (position_ < text_.size() && std::string_view(" \t\r\n").find(text_[position_]) != std::string_view::npos) {
+        while (position_ < text_.size()
+               && std::string_view(" \t\r\n").find(text_[position_]) != std::string_view::npos) {
             ++position_;
         }
     }
@@ -266,8 +269,8 @@ private:
     std::size_t position_ = 0;
 };
 
-/// Product of the extents. Refused when the bytes of the array, counting empty modes as one, cannot be addressed: strides
-/// must not overflow either.
+/// Product of the extents. Refused when the bytes of the array, counting empty modes as one, cannot be addressed:
+/// strides must not overflow either.
 inline std::size_t checked_element_count(std::span<const std::size_t> shape, std::size_t element_bytes,
                                          const std::string& context) {
     const std::size_t limit = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max()) / element_bytes;
@@ -300,8 +303,9 @@ inline std::string make_npy_header(element_type type, array_order order, std::sp
     // In the order of element_type. NumPy has no bfloat16, and nothing here writes it.
     constexpr std::string_view codes[] = {"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4",
                                           "<i8", "<u8", "<f2", "<V2", "<f4", "<f8"};
-    std::string text = message("{'descr': '", codes[static_cast<std::size_t>(type)], "', 'fortran_order': ",
-                               order == array_order::fortran ? "True" : "False", ", 'shape': (");
+    std::string text =
+        message("{'descr': '", codes[static_cast<std::size_t>(type)],
+                "', 'fortran_order': ", order == array_order::fortran ? "True" : "False", ", 'shape': (");
     for (std::size_t mode = 0; mode < shape.size(); ++mode) {
         text += message(mode > 0 ? " " : "", shape[mode], mode + 1 < shape.size() || shape.size() == 1 ? "," : "");
     }

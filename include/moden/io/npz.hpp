@@ -1,6 +1,7 @@
 #pragma once
 
-// NPZ: several named arrays in one file, as numpy.savez and numpy.savez_compressed write them: a ZIP archive of NPY files.
+// NPZ: several named arrays in one file, as numpy.savez and numpy.savez_compressed write them: a ZIP archive of NPY
+// files.
 
 #include <algorithm>
 #include <array>
@@ -82,8 +83,7 @@ public:
         : npz_file(path, options, "npz_file") {}
 
     npz_file(const std::filesystem::path& path, const npz_read_options& options, std::string_view function)
-        : mapping_(std::make_shared<const mapped_file>(path, function)),
-          options_(options),
+        : mapping_(std::make_shared<const mapped_file>(path, function)), options_(options),
           context_(detail::file_context(function, path.string())) {
         parse(mapping_->bytes());
     }
@@ -111,8 +111,8 @@ public:
     array_order order(std::string_view name) const { return at(name).header.order; }
 
     /// One array, row-major, converted to T.
-    /// \throws io_error if there is none of that name, its checksum is wrong, it is not convertible (see load_npy), or it
-    ///         is compressed and needs more memory than the options allow
+    /// \throws io_error if there is none of that name, its checksum is wrong, it is not convertible (see load_npy), or
+    ///         it is compressed and needs more memory than the options allow
     template <element T>
     dynamic_tensor<T> load(std::string_view name) const {
         return load_as<dynamic_tensor<T>, T>(at(name));
@@ -139,8 +139,8 @@ private:
 
     void parse(std::span<const std::byte> bytes) {
         for (detail::zip_entry& entry : detail::parse_zip(bytes, context_)) {
-            detail::require<io_error>(entry.name.ends_with(".npy"), context_, ", entry ",
-                                      detail::in_quotes(entry.name), ": expected an NPY array, whose name ends in .npy");
+            detail::require<io_error>(entry.name.ends_with(".npy"), context_, ", entry ", detail::in_quotes(entry.name),
+                                      ": expected an NPY array, whose name ends in .npy");
             member array;
             array.name = entry.name.substr(0, entry.name.size() - 4);
             detail::require<io_error>(detail::zip_name_fault(array.name).empty(), context_, ", entry ",
@@ -164,9 +164,9 @@ private:
         std::vector<std::byte> bytes(detail::npy_prefix_bytes);
         reader.read(bytes);
         const detail::npy_prefix prefix = detail::parse_npy_prefix(bytes, context);
-        detail::require<io_error>(prefix.data_offset() >= bytes.size() && prefix.data_offset() <= array.entry.size, context,
-                                  " is truncated: its NPY header has ", prefix.data_offset(), " bytes, the entry ",
-                                  array.entry.size);
+        detail::require<io_error>(prefix.data_offset() >= bytes.size() && prefix.data_offset() <= array.entry.size,
+                                  context, " is truncated: its NPY header has ", prefix.data_offset(),
+                                  " bytes, the entry ", array.entry.size);
         bytes.resize(prefix.data_offset());
         reader.read(std::span(bytes).subspan(detail::npy_prefix_bytes));
         npy_header header = detail::parse_npy_header(bytes, context);
@@ -177,7 +177,9 @@ private:
     }
 
     const member* find(std::string_view name) const noexcept {
-        const auto before = [this](std::size_t index, std::string_view wanted) { return members_[index].name < wanted; };
+        const auto before = [this](std::size_t index, std::string_view wanted) {
+            return members_[index].name < wanted;
+        };
         const auto position = std::lower_bound(sorted_.begin(), sorted_.end(), name, before);
         return position != sorted_.end() && members_[*position].name == name ? &members_[*position] : nullptr;
     }
@@ -195,17 +197,19 @@ private:
         detail::require_convertible<T>(header.type, context);
         const bool compressed = array.entry.method == detail::zip_deflated;
         const std::uint64_t needed = std::max<std::uint64_t>(array.entry.size, header.elements * sizeof(T));
-        detail::require<io_error>(!compressed || needed <= options_.max_inflated_bytes, context, " is compressed and needs ",
-                                  needed, " bytes, more than npz_read_options::max_inflated_bytes = ",
-                                  options_.max_inflated_bytes);
+        detail::require<io_error>(
+            !compressed || needed <= options_.max_inflated_bytes, context, " is compressed and needs ", needed,
+            " bytes, more than npz_read_options::max_inflated_bytes = ", options_.max_inflated_bytes);
         detail::zip_entry_reader reader(array.entry, context_);
         detail::skip(reader, header.data_offset);
         auto result = detail::make_tensor<Tensor>(header.shape, context);
         if (header.order == array_order::fortran && header.shape.size() > 1) {
             const std::unique_ptr<std::byte[]> raw(new (std::nothrow) std::byte[header.data_bytes()]);
-            detail::require<io_error>(raw != nullptr, context, ": not enough memory for ", header.data_bytes(), " bytes");
+            detail::require<io_error>(raw != nullptr, context, ": not enough memory for ", header.data_bytes(),
+                                      " bytes");
             reader.read(std::span(raw.get(), header.data_bytes()));
-            detail::convert_column_major(header.type, raw.get(), header.shape, 0, header.shape[0], result.data(), context);
+            detail::convert_column_major(header.type, raw.get(), header.shape, 0, header.shape[0], result.data(),
+                                         context);
         } else if (header.type == element_type_of<T>() && !std::same_as<T, bool>) {
             reader.read(std::as_writable_bytes(std::span(result.data(), header.elements)));
         } else {
@@ -267,9 +271,7 @@ public:
 
     npz_writer(const std::filesystem::path& path, const npz_options& options, std::string_view function,
                detail::zip_limits limits = {})
-        : context_(detail::file_context(function, path.string())),
-          options_(options),
-          file_(path, function),
+        : context_(detail::file_context(function, path.string())), options_(options), file_(path, function),
           zip_(file_, context_, limits) {}
 
     /// Adds an array in C order.
@@ -287,7 +289,8 @@ public:
         const std::string header = detail::make_npy_header(type, array_order::c, shape);
         begin(name, header.size() + element_count(shape) * size_of(type));
         zip_.append(header);
-        detail::stream_elements(values, array_order::c, [this](std::span<const std::byte> bytes) { zip_.append(bytes); });
+        detail::stream_elements(values, array_order::c,
+                                [this](std::span<const std::byte> bytes) { zip_.append(bytes); });
         zip_.end();
         complete_ = true;
     }
@@ -305,7 +308,8 @@ private:
     void begin(const std::string& name, std::uint64_t size) {
         const std::string entry = name + ".npy";
         const std::string_view fault = detail::zip_name_fault(name);
-        detail::require<argument_error>(fault.empty(), context_, ": an array is named ", detail::in_quotes(name), ", ", fault);
+        detail::require<argument_error>(fault.empty(), context_, ": an array is named ", detail::in_quotes(name), ", ",
+                                        fault);
         detail::require<argument_error>(names_.insert(name).second, context_, ": two arrays are named ",
                                         detail::in_quotes(name));
         detail::require<io_error>(complete_, context_, ": an array is incomplete, or the file was written already");

@@ -154,9 +154,8 @@ inline void check_png_size(const png_session& session, const png_read_options& o
 
 inline tensor<std::uint8_t, 3> decode_png(std::span<const std::byte> bytes, const png_read_options& options,
                                           const std::string& context) {
-    require<io_error>(
-        bytes.size() >= 8 && png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, 8) == 0, context,
-        " is not a PNG file: it does not start with the PNG signature");
+    require<io_error>(bytes.size() >= 8 && png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, 8) == 0,
+                      context, " is not a PNG file: it does not start with the PNG signature");
     png_session session;
     session.input = bytes;
     session.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &session, png_remember_error, png_ignore_warning);
@@ -247,7 +246,8 @@ inline std::vector<std::byte> encode_png(const std::uint8_t* pixels, std::size_t
 /// \param bytes    a whole PNG file
 /// \param options  channels to deliver, limit on the number of pixels
 /// \param name     what messages call the source
-/// \return         height x width x channels, values 0 to 255 as stored (no colour management); 16 bits are rounded to 8
+/// \return         height x width x channels, values 0 to 255 as stored (no colour management); 16 bits
+///                 are rounded to 8
 /// \throws io_error if the bytes are no PNG, damaged, too large, or in colour where grey is asked for
 inline tensor<std::uint8_t, 3> parse_png(std::span<const std::byte> bytes, const png_read_options& options = {},
                                          const std::string& name = "memory") {
@@ -258,7 +258,8 @@ inline tensor<std::uint8_t, 3> parse_png(std::span<const std::byte> bytes, const
 ///
 /// \param path     a PNG file of any kind: grey, colour, palette, 1 to 16 bits, interlaced
 /// \param options  channels to deliver, limit on the number of pixels
-/// \return         height x width x channels, values 0 to 255 as stored (no colour management); 16 bits are rounded to 8
+/// \return         height x width x channels, values 0 to 255 as stored (no colour management); 16 bits
+///                 are rounded to 8
 /// \throws io_error if the file cannot be read, is no PNG, damaged, too large, or in colour where grey is asked for
 inline tensor<std::uint8_t, 3> read_png(const std::filesystem::path& path, const png_read_options& options = {}) {
     const mapped_file file(path, "read_png");
@@ -312,7 +313,8 @@ dynamic_tensor<std::uint8_t> float_to_byte_image(const xt::xexpression<E>& image
         const bool inside = value >= value_type(0) && value <= value_type(1);
         detail::require<argument_error>(inside || (options.outside == out_of_range::clamp && value == value),
                                         "float_to_byte_image: value ", value, ", expected a number in [0, 1]");
-        const value_type clamped = value < value_type(0) ? value_type(0) : (value > value_type(1) ? value_type(1) : value);
+        const value_type clamped =
+            value < value_type(0) ? value_type(0) : (value > value_type(1) ? value_type(1) : value);
         *out++ = static_cast<std::uint8_t>(clamped * value_type(255) + value_type(0.5));
     }
     return result;

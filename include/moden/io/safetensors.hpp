@@ -38,8 +38,8 @@ namespace moden::io {
 class safetensors_file {
 public:
     /// \param path  file with tensors of BOOL, I8 to I64, U8 to U64, F16, BF16, F32 or F64
-    /// \throws io_error if it cannot be read, its header is damaged, has duplicate names or other dtypes, or the tensors
-    ///         do not fill the data exactly
+    /// \throws io_error if it cannot be read, its header is damaged, has duplicate names or other dtypes, or the
+    ///         tensors do not fill the data exactly
     explicit safetensors_file(const std::filesystem::path& path)
         : mapping_(std::make_shared<const mapped_file>(path, "safetensors_file")),
           context_(detail::file_context("safetensors_file", path.string())) {
@@ -85,8 +85,8 @@ public:
         return {reinterpret_cast<const T*>(data.data()), data.size() / sizeof(T)};
     }
 
-    /// A tensor, converted to T: everything to float and double (F16 and BF16 exactly), integers and BOOL to integers if
-    /// each value fits, BOOL to bool.
+    /// A tensor, converted to T: everything to float and double (F16 and BF16 exactly), integers and BOOL to integers
+    /// if each value fits, BOOL to bool.
     /// \throws io_error if there is no tensor of that name, it is not convertible, or memory does not suffice
     template <element T>
     dynamic_tensor<T> load(std::string_view name) const {
@@ -118,7 +118,8 @@ private:
             return header_.entries[index].name < wanted;
         };
         const auto position = std::lower_bound(sorted_.begin(), sorted_.end(), name, before);
-        return position != sorted_.end() && header_.entries[*position].name == name ? &header_.entries[*position] : nullptr;
+        return position != sorted_.end() && header_.entries[*position].name == name ? &header_.entries[*position]
+                                                                                    : nullptr;
     }
 
     const detail::safetensors_entry& at(std::string_view name) const {
@@ -165,12 +166,12 @@ inline safetensors_file parse_safetensors(std::span<const std::byte> bytes, cons
 class named_tensor {
 public:
     /// \param name        unique in its file; UTF-8
-    /// \param expression  any xtensor expression of float, double, bool or integers. Row-major tensors that have a name of
-    ///                    their own are referred to and must live until they are saved; everything else is evaluated here.
+    /// \param expression  any xtensor expression of float, double, bool or integers. Row-major tensors that have a name
+    ///                    of their own are referred to and must live until they are saved; everything else is evaluated
+    ///                    here.
     template <class E>
         requires xt::is_xexpression<std::decay_t<E>>::value
-    named_tensor(std::string name, E&& expression)
-        : name_(std::move(name)), shape_(detail::shape_of(expression)) {
+    named_tensor(std::string name, E&& expression) : name_(std::move(name)), shape_(detail::shape_of(expression)) {
         using expression_type = std::decay_t<E>;
         using value_type = typename expression_type::value_type;
         static_assert(element<value_type>, "the elements must be float, double, bool or integers of 8 to 64 bits");
@@ -256,8 +257,8 @@ inline std::string make_safetensors_header(const std::vector<const named_tensor*
 /// \param tensors   for example {{"weight", weight}, {"bias", bias}}. In the file, tensors with larger elements come
 ///                  first, so that all are aligned; those of equal element size keep their order.
 /// \param metadata  free text by key
-/// \throws argument_error for duplicate or reserved names and text that is not UTF-8, shape_error for more than 64 modes,
-///         io_error if the file cannot be written
+/// \throws argument_error for duplicate or reserved names and text that is not UTF-8, shape_error for more than 64
+///         modes, io_error if the file cannot be written
 /// \snippet tests/io/safetensors.cpp save_safetensors
 inline void save_safetensors(const std::filesystem::path& path, const std::vector<named_tensor>& tensors,
                              const std::map<std::string, std::string>& metadata = {}) {
@@ -267,8 +268,8 @@ inline void save_safetensors(const std::filesystem::path& path, const std::vecto
     }
     std::stable_sort(ordered.begin(), ordered.end(),
                      [](const auto* a, const auto* b) { return size_of(a->type()) > size_of(b->type()); });
-    const std::string header = detail::make_safetensors_header(
-        ordered, metadata, detail::file_context("save_safetensors", path.string()));
+    const std::string header =
+        detail::make_safetensors_header(ordered, metadata, detail::file_context("save_safetensors", path.string()));
     atomic_file file(path, "save_safetensors");
     file.write(header);
     for (const named_tensor* tensor : ordered) {

@@ -34,9 +34,9 @@ struct safetensors_dtype {
 };
 
 inline constexpr safetensors_dtype safetensors_dtypes[] = {
-    {"BOOL", element_type::boolean}, {"I8", element_type::int8},     {"U8", element_type::uint8},
-    {"I16", element_type::int16},    {"U16", element_type::uint16},  {"I32", element_type::int32},
-    {"U32", element_type::uint32},   {"I64", element_type::int64},   {"U64", element_type::uint64},
+    {"BOOL", element_type::boolean}, {"I8", element_type::int8},       {"U8", element_type::uint8},
+    {"I16", element_type::int16},    {"U16", element_type::uint16},    {"I32", element_type::int32},
+    {"U32", element_type::uint32},   {"I64", element_type::int64},     {"U64", element_type::uint64},
     {"F16", element_type::float16},  {"BF16", element_type::bfloat16}, {"F32", element_type::float32},
     {"F64", element_type::float64}};
 
@@ -210,8 +210,8 @@ inline void check_safetensors_layout(const safetensors_header& header, std::uint
     std::vector<const safetensors_entry*> sorted;
     for (const safetensors_entry& entry : header.entries) {
         const std::string label = message(context, ", tensor ", in_quotes(entry.name));
-        require<io_error>(entry.begin <= entry.end && entry.end <= data_bytes, label, ": its data offsets [", entry.begin,
-                          ", ", entry.end, "] are outside the file's ", data_bytes, " bytes of data");
+        require<io_error>(entry.begin <= entry.end && entry.end <= data_bytes, label, ": its data offsets [",
+                          entry.begin, ", ", entry.end, "] are outside the file's ", data_bytes, " bytes of data");
         const std::uint64_t expected = checked_element_count(entry.shape, 8, label) * size_of(entry.type);
         require<io_error>(entry.end - entry.begin == expected, label, ": shape ", entry.shape, " of ", name(entry.type),
                           " needs ", expected, " bytes, the data offsets give ", entry.end - entry.begin);
@@ -222,8 +222,8 @@ inline void check_safetensors_layout(const safetensors_header& header, std::uint
     });
     std::uint64_t covered = 0;
     for (const safetensors_entry* entry : sorted) {
-        require<io_error>(entry->begin == covered, context, ", tensor ", in_quotes(entry->name), ": its data begins at ",
-                          entry->begin, ", but the data before it ends at ", covered,
+        require<io_error>(entry->begin == covered, context, ", tensor ", in_quotes(entry->name),
+                          ": its data begins at ", entry->begin, ", but the data before it ends at ", covered,
                           entry->begin < covered ? " (overlap)" : " (hole)", "; the format allows neither");
         covered = entry->end;
     }
@@ -241,7 +241,8 @@ inline safetensors_header parse_safetensors_header(std::span<const std::byte> by
     require<io_error>(length <= bytes.size() - 8, context, " is truncated: its header has ", length, " bytes, found ",
                       bytes.size() - 8);
     const char* const first = reinterpret_cast<const char*>(bytes.data()) + 8;
-    require<io_error>(length > 0 && *first == '{', context, " is not a safetensors file: the header does not begin with '{'");
+    require<io_error>(length > 0 && *first == '{', context,
+                      " is not a safetensors file: the header does not begin with '{'");
     // The JSON parser takes a zero byte for the end and would ignore what follows.
     require<io_error>(std::memchr(first, 0, static_cast<std::size_t>(length)) == nullptr, context,
                       " has a damaged safetensors header: a zero byte in the JSON");

@@ -13,7 +13,7 @@ namespace moden::io::detail {
 inline bool is_utf8(std::string_view text) noexcept {
     for (std::size_t i = 0; i < text.size();) {
         const auto lead = static_cast<unsigned char>(text[i]);
-        const std::size_t length = lead < 0x80           ? 1
+        const std::size_t length = lead < 0x80               ? 1
                                    : (lead >> 5U) == 0b110   ? 2
                                    : (lead >> 4U) == 0b1110  ? 3
                                    : (lead >> 3U) == 0b11110 ? 4

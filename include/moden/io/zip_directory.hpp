@@ -36,8 +36,8 @@ struct zip_entry {
     std::string name;
     std::uint16_t method = zip_stored;
     std::uint32_t checksum = 0;
-    std::uint64_t size = 0;                // after inflating
-    std::span<const std::byte> data;       // as it lies in the archive
+    std::uint64_t size = 0;           // after inflating
+    std::span<const std::byte> data;  // as it lies in the archive
     std::uint64_t local_header_offset = 0;
 };
 
@@ -76,8 +76,9 @@ inline std::string_view zip_name_fault(std::string_view name) noexcept {
     if (name.empty() || name.size() > 60000) {
         return "which is empty or too long";
     }
-    if (name.find('\\') != std::string_view::npos
-        || std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+    if (name.find('\\') != std::string_view::npos || std::any_of(name.begin(), name.end(), [](char c) {
+            return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+        })) {
         return "which has a backslash or a control character";
     }
     if (!is_utf8(name)) {
@@ -135,14 +136,16 @@ inline zip_directory find_zip_directory(std::span<const std::byte> bytes, const 
     require<io_error>(disk == 0 && directory_disk == 0 && disk_entries == directory.entries, context,
                       " is one part of a split ZIP archive, expected a whole one");
     std::uint64_t directory_end = position;
-    const bool has_locator = position >= locator_bytes && signature_at(position - locator_bytes) == zip64_locator_signature;
+    const bool has_locator =
+        position >= locator_bytes && signature_at(position - locator_bytes) == zip64_locator_signature;
     const bool points_to_zip64 = directory.entries == zip_in_zip64_16 || directory.size == zip_in_zip64_32
                                  || directory.offset == zip_in_zip64_32;
     if (has_locator && (points_to_zip64 || directory.offset + directory.size != directory_end)) {
         zip_cursor locator(bytes, position - locator_bytes + 8, context);
         const auto record_offset = locator.take<std::uint64_t>();
-        require<io_error>(record_offset < position, context, " is a damaged ZIP archive: its ZIP64 record is said to be at ",
-                          record_offset, ", expected before ", position);
+        require<io_error>(record_offset < position, context,
+                          " is a damaged ZIP archive: its ZIP64 record is said to be at ", record_offset,
+                          ", expected before ", position);
         zip_cursor record(bytes, static_cast<std::size_t>(record_offset), context);
         const auto signature = record.take<std::uint32_t>();
         const auto record_size = record.take<std::uint64_t>();
@@ -154,19 +157,20 @@ inline zip_directory find_zip_directory(std::span<const std::byte> bytes, const 
         const zip_directory large{.offset = 0, .size = 0, .entries = record.take<std::uint64_t>()};
         const auto size = record.take<std::uint64_t>();
         const auto offset = record.take<std::uint64_t>();
-        require<io_error>(
-            disk_entries_64 == large.entries && (directory.entries == zip_in_zip64_16 || directory.entries == large.entries)
-                && (directory.size == zip_in_zip64_32 || directory.size == size)
-                && (directory.offset == zip_in_zip64_32 || directory.offset == offset),
-            context, " is a damaged ZIP archive: its end record and its ZIP64 end record disagree");
+        require<io_error>(disk_entries_64 == large.entries
+                              && (directory.entries == zip_in_zip64_16 || directory.entries == large.entries)
+                              && (directory.size == zip_in_zip64_32 || directory.size == size)
+                              && (directory.offset == zip_in_zip64_32 || directory.offset == offset),
+                          context, " is a damaged ZIP archive: its end record and its ZIP64 end record disagree");
         directory = {.offset = offset, .size = size, .entries = large.entries};
         directory_end = record_offset;
     }
     require<io_error>(directory.offset <= directory_end && directory.size == directory_end - directory.offset, context,
                       " is a damaged ZIP archive: a directory of ", directory.size, " bytes at ", directory.offset,
                       " does not end at ", directory_end);
-    require<io_error>(directory.entries <= directory.size / 46, context, " is a damaged ZIP archive: ",
-                      directory.entries, " entries do not fit a directory of ", directory.size, " bytes");
+    require<io_error>(directory.entries <= directory.size / 46, context,
+                      " is a damaged ZIP archive: ", directory.entries, " entries do not fit a directory of ",
+                      directory.size, " bytes");
     return directory;
 }
 
@@ -202,8 +206,8 @@ inline zip_extent widen_zip64(zip_extent extent, std::span<const std::byte> extr
 }
 
 /// Checks the local header against the directory and finds the entry's data.
-inline void locate_zip_data(zip_entry& entry, std::uint64_t compressed_size, std::span<const std::byte> before_directory,
-                            const std::string& context) {
+inline void locate_zip_data(zip_entry& entry, std::uint64_t compressed_size,
+                            std::span<const std::byte> before_directory, const std::string& context) {
     const std::string label = message(context, ", entry ", in_quotes(entry.name));
     require<io_error>(entry.local_header_offset < before_directory.size(), label, ": it is said to be at ",
                       entry.local_header_offset, ", expected before the directory at ", before_directory.size());
@@ -222,16 +226,16 @@ inline void locate_zip_data(zip_entry& entry, std::uint64_t compressed_size, std
     const auto extra_length = local.take<std::uint16_t>();
     const auto local_name = local.take_bytes(name_length);
     const auto extra = local.take_bytes(extra_length);
-    require<io_error>(method == entry.method && (flags & zip_flags_encrypted) == 0
-                          && std::equal(local_name.begin(), local_name.end(),
-                                        reinterpret_cast<const std::byte*>(entry.name.data()),
-                                        reinterpret_cast<const std::byte*>(entry.name.data()) + entry.name.size()),
-                      label, ": the local header disagrees with the directory");
+    require<io_error>(
+        method == entry.method && (flags & zip_flags_encrypted) == 0
+            && std::equal(local_name.begin(), local_name.end(), reinterpret_cast<const std::byte*>(entry.name.data()),
+                          reinterpret_cast<const std::byte*>(entry.name.data()) + entry.name.size()),
+        label, ": the local header disagrees with the directory");
     if ((flags & zip_flag_sizes_follow) == 0) {
         extent = widen_zip64(extent, extra, label);
-        require<io_error>(extent.size == entry.size && extent.compressed_size == compressed_size
-                              && checksum == entry.checksum,
-                          label, ": the local header disagrees with the directory");
+        require<io_error>(
+            extent.size == entry.size && extent.compressed_size == compressed_size && checksum == entry.checksum, label,
+            ": the local header disagrees with the directory");
     }
     require<io_error>(compressed_size <= before_directory.size() - local.position(), label, ": its ", compressed_size,
                       " bytes reach into the directory");
@@ -277,8 +281,9 @@ inline zip_entry parse_zip_entry(zip_cursor& cursor, std::span<const std::byte> 
     entry.local_header_offset = extent.offset;
     locate_zip_data(entry, extent.compressed_size, before_directory, context);
     // Deflate never expands one byte to more than 1032.
-    require<io_error>(entry.method == zip_stored ? entry.size == entry.data.size() : entry.size / 1032 <= entry.data.size(),
-                      label, ": ", entry.data.size(), " bytes in the archive cannot hold the declared ", entry.size);
+    require<io_error>(
+        entry.method == zip_stored ? entry.size == entry.data.size() : entry.size / 1032 <= entry.data.size(), label,
+        ": ", entry.data.size(), " bytes in the archive cannot hold the declared ", entry.size);
     return entry;
 }
 
@@ -304,8 +309,9 @@ inline std::vector<zip_entry> parse_zip(std::span<const std::byte> bytes, const 
     for (std::size_t i = 1; i < sorted.size(); ++i) {
         const auto previous_end =
             static_cast<std::size_t>(sorted[i - 1]->data.data() - bytes.data()) + sorted[i - 1]->data.size();
-        require<io_error>(previous_end <= sorted[i]->local_header_offset, context, " is a damaged ZIP archive: entries ",
-                          in_quotes(sorted[i - 1]->name), " and ", in_quotes(sorted[i]->name), " overlap");
+        require<io_error>(previous_end <= sorted[i]->local_header_offset, context,
+                          " is a damaged ZIP archive: entries ", in_quotes(sorted[i - 1]->name), " and ",
+                          in_quotes(sorted[i]->name), " overlap");
     }
     std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
     for (std::size_t i = 1; i < sorted.size(); ++i) {

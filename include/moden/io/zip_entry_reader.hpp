@@ -70,7 +70,8 @@ public:
             require<io_error>(produced == 0 && taken_ == entry_.data.size() && stream_.avail_in == 0, context_,
                               ": the compressed data goes on after the declared ", entry_.size, " bytes");
         }
-        require<io_error>(checksum_ == entry_.checksum, context_, ": the CRC-32 of the content is wrong; the file is damaged");
+        require<io_error>(checksum_ == entry_.checksum, context_,
+                          ": the CRC-32 of the content is wrong; the file is damaged");
     }
 
 private:

@@ -51,9 +51,9 @@ public:
         file_.write(local_header(entries_.back()));
         received_ = 0;
         if (method == zip_deflated) {
-            require<io_error>(::deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8,
-                                             Z_DEFAULT_STRATEGY) == Z_OK,
-                              context_, ": zlib cannot be initialised");
+            require<io_error>(
+                ::deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK,
+                context_, ": zlib cannot be initialised");
             deflating_ = true;
         }
     }
