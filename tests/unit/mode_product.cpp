@@ -1,6 +1,7 @@
 // Mode products against straight loops, on shapes that reach every way in which they are computed.
 
 #include <cstddef>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,7 @@ using reference::normal_tensor;
 namespace {
 
 struct product_case {
-    const char* reason;
+    std::string reason;
     extents shape;  ///< slabs x extent x columns; one slab is a first mode, one column a last mode
     std::size_t rows;
 };
