@@ -19,7 +19,8 @@
 
 namespace faces {
 
-/// Whether the head darkens itself (sockets, under nose and chin, below hair).
+/// Whether the head darkens itself (sockets, under nose and chin, below hair, creases); `off` leaves the shading of
+/// `irradiance`, cut off at 0.015.
 enum class self_shadow : std::uint8_t { on, off };
 
 /// Whether skin, eyes and hair are glossy; `off` leaves albedo x shading.
@@ -65,6 +66,7 @@ public:
 
 private:
     struct workspace;
+    class drawing;
     std::unique_ptr<workspace> workspace_;
 };
 

@@ -121,36 +121,108 @@ struct renderer::workspace {
     std::vector<vec3> filtered;
 };
 
-renderer::renderer() : workspace_(std::make_unique<workspace>()) {}
-renderer::~renderer() = default;
-renderer::renderer(renderer&&) noexcept = default;
-renderer& renderer::operator=(renderer&&) noexcept = default;
+/// One picture in the making: the steps from parameters to pixels and ground truth, in the order in which they are
+/// called.
+class renderer::drawing {
+public:
+    drawing(workspace& buffers, const face_parameters& face, const render_options& chosen);
 
-rendering renderer::render(const face_parameters& parameters, const render_options& options) {
-    using moden::detail::require;
-    require<moden::argument_error>(options.size >= 8 && options.size <= 4096, "faces::render: size ", options.size,
-                                   ", expected 8 to 4096");
-    require<moden::argument_error>(options.samples >= 1 && options.samples <= 8, "faces::render: samples ",
-                                   options.samples, ", expected 1 to 8");
-    require<moden::argument_error>(parameters.camera.view > 0.0F, "faces::render: camera view ", parameters.camera.view,
-                                   ", expected more than 0");
-    require<moden::argument_error>(is_finite(parameters), "faces::render: a parameter is not finite");
+    rendering run() {
+        deform();
+        find_facing();
+        prepare_vertices();
+        resolve_visibility();
+        shade_samples();
+        filter();
+        if (maps) {
+            gather_maps();
+        }
+        if (options.truth != truth::none) {
+            gather_landmarks();
+        }
+        return std::move(result);
+    }
 
-    workspace& w = *workspace_;
-    const head_model& model = head_model::get();
-    const head_model::style& style = model.hair(parameters.person.look.hair);
-    const std::array<float, action_count> actions = parameters.expression.weights();
-    const std::size_t head_size = model.head().rest().size();
-    const std::size_t hair_size = style.shell ? style.shell->rest().size() : 0;
-    const std::size_t total = head_size + hair_size;
-    const mat3 rotation = parameters.pose.rotation();
+private:
+    /// What a sample sees, and what becomes of it.
+    struct surface_point {
+        vec3 normal;  ///< camera frame, towards the camera
+        vec3 color;   ///< interpolated `shaded_vertex::color`
+        float u = 0.0F, v = 0.0F;
+        float orientation = 0.0F;  ///< negative where the outside of the triangle faces the camera
+        std::uint32_t triangle = 0, corner = 0;
+        bool inside_of_hair = false;
+        painter::surface surface{};
+        float shade = 0.0F, sparkle = 0.0F;
+    };
 
-    // Geometry.
+    void deform();
+    void find_facing();
+    void prepare_vertices();
+    void resolve_visibility();
+    void shade_samples();
+    void shade_hair(surface_point& at) const;
+    void shade_head(surface_point& at) const;
+    void filter();
+    void gather_maps();
+    void gather_landmarks();
+
+    workspace& w;
+    const face_parameters& parameters;
+    const render_options& options;
+    const head_model& model;
+    const head_model::style& style;
+    const std::array<float, action_count> actions;
+    const std::size_t head_size, total;
+    const std::span<const triangle> head_triangles;
+    const std::uint32_t first_hair;  ///< triangles of the hair are numbered after those of the head
+    const mat3 rotation;
+    const painter paint;
+    const std::size_t n, width;  ///< pixels and samples along an edge
+    const float samples, scale, offset_x, offset_y;
+    const bool shadows, maps;
+    std::span<vec3> positions;
+    std::array<float, 2> lid_height{};  ///< of the upper lids above the eye corners
+    float lamp_strength = 0.0F;
+    vec3 half_vector, gaze;
+    rendering result;
+};
+
+renderer::drawing::drawing(workspace& buffers, const face_parameters& face, const render_options& chosen)
+    : w(buffers),
+      parameters(face),
+      options(chosen),
+      model(head_model::get()),
+      style(model.hair(face.person.look.hair)),
+      actions(face.expression.weights()),
+      head_size(model.head().rest().size()),
+      total(head_size + (style.shell ? style.shell->rest().size() : 0)),
+      head_triangles(model.head().triangles()),
+      first_hair(static_cast<std::uint32_t>(head_triangles.size())),
+      rotation(face.pose.rotation()),
+      paint(face.person.look),
+      n(chosen.size),
+      width(chosen.size * chosen.samples),
+      samples(static_cast<float>(chosen.samples)),
+      scale(static_cast<float>(chosen.size) / face.camera.view),
+      offset_x(0.5F * static_cast<float>(chosen.size) - scale * face.camera.center_x),
+      offset_y(0.5F * static_cast<float>(chosen.size) + scale * face.camera.center_y),
+      shadows(chosen.self_shadow == self_shadow::on),
+      maps(chosen.truth == truth::all) {
+    const std::array<float, 9>& lc = face.light.coefficients;
+    const vec3 lamp_vector{lc[3], lc[1], lc[2]};
+    lamp_strength = std::min(1.5F, length(lamp_vector) / 1.5F);
+    half_vector = normalized(normalized(lamp_vector + vec3{0.0F, 1e-4F, 1e-3F}) + vec3{0, 0, 1});
+    gaze = normalized({std::sin(face.expression.gaze_right), std::sin(face.expression.gaze_up), 1.0F});
+}
+
+/// Moves the vertices, deepens the creases, projects.
+void renderer::drawing::deform() {
     w.positions.resize(total);
     w.normals.resize(total);
     w.vertices.resize(total);
     w.screen.resize(total);
-    const std::span<vec3> positions(w.positions);
+    positions = w.positions;
     model.head().evaluate(parameters.person.shape, actions, positions.first(head_size));
     vertex_normals(positions.first(head_size), model.head().triangles(), std::span(w.normals).first(head_size));
     if (style.shell) {
@@ -168,25 +240,24 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             w.creases[v] *= 1.0F - std::min(0.75F, depth * crease[v]);
         }
     }
-
-    const painter paint(parameters.person.look);
-    const auto size = static_cast<float>(options.size);
-    const auto samples = static_cast<float>(options.samples);
-    const float scale = size / parameters.camera.view;
-    const float offset_x = 0.5F * size - scale * parameters.camera.center_x;
-    const float offset_y = 0.5F * size + scale * parameters.camera.center_y;
-    const std::array<float, 9> head_light = rotated(parameters.light.coefficients, transposed(rotation));
-    const bool shadows = options.self_shadow == self_shadow::on;
     for (std::size_t v = 0; v < total; ++v) {
         const vec3 p = rotation * positions[v];
         w.screen[v] = {samples * (offset_x + scale * p.x), samples * (offset_y - scale * p.y), p.z};
     }
+    for (std::size_t e = 0; e < 2; ++e) {
+        const std::size_t first = e == 0 ? 36 : 42;  // landmarks: corner, upper lid, upper lid, corner
+        const auto height = [&](std::size_t k) { return positions[model.landmarks()[first + k]].y; };
+        lid_height[e] = 0.5F * (height(1) + height(2) - height(0) - height(3));
+    }
+}
+
+/// Lists the triangles to draw and marks the vertices they need.
+void renderer::drawing::find_facing() {
     const bool open_mouth = actions[static_cast<std::size_t>(action::jaw_open)] > 0.0F ||
                             actions[static_cast<std::size_t>(action::upper_lip_raise)] > 0.0F ||
                             actions[static_cast<std::size_t>(action::lower_lip_down)] > 0.0F;
     w.needed.assign(head_size, 0);
     w.facing.clear();
-    const std::span<const triangle> head_triangles(model.head().triangles());
     for (std::size_t t = 0; t < head_triangles.size(); ++t) {
         const triangle& c = head_triangles[t];
         const screen_vertex &p = w.screen[c[0]], &q = w.screen[c[1]], &r = w.screen[c[2]];
@@ -200,6 +271,11 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
         w.facing.push_back(static_cast<std::uint32_t>(t));
         w.needed[c[0]] = w.needed[c[1]] = w.needed[c[2]] = 1;
     }
+}
+
+/// Colour, light and paint coordinates of the vertices that are needed.
+void renderer::drawing::prepare_vertices() {
+    const std::array<float, 9> head_light = rotated(parameters.light.coefficients, transposed(rotation));
     for (std::size_t v = 0; v < total; ++v) {
         const bool is_hair = v >= head_size;
         if (!is_hair && w.needed[v] == 0) {
@@ -225,7 +301,7 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             continue;
         }
         const rest_vertex& rest = model.head().rest()[v];
-        s.dim = w.creases[v];
+        s.dim = shadows ? w.creases[v] : 1.0F;
         // Paint lies on the face; the back of the head gets coordinates far from it.
         s.u = rest.material.x + (rest.material.z < -0.5F ? (rest.material.x < 0.0F ? -30.0F : 30.0F) : 0.0F);
         s.v = rest.material.y;
@@ -243,15 +319,14 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             s.color = {(9.4F - rest.position.z) / 1.0F, 0.0F, 0.0F};  // how deep inside the mouth
         }
     }
+}
 
-    // Visibility.
-    const std::size_t width = options.size * options.samples;
+void renderer::drawing::resolve_visibility() {
     w.buffer.clear(width, width);
     for (const std::uint32_t t : w.facing) {
         const triangle& c = head_triangles[t];
         w.buffer.draw(w.screen[c[0]], w.screen[c[1]], w.screen[c[2]], t, [](float, float) { return true; });
     }
-    const auto first_hair = static_cast<std::uint32_t>(head_triangles.size());
     if (style.shell) {
         const std::span<const triangle> hair_triangles(style.shell->triangles());
         for (std::size_t t = 0; t < hair_triangles.size(); ++t) {
@@ -275,9 +350,9 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             }
         }
     }
+}
 
-    // Shading.
-    const bool maps = options.truth == truth::all;
+void renderer::drawing::shade_samples() {
     const std::size_t count = width * width;
     w.radiance.resize(count);
     if (maps) {
@@ -288,23 +363,6 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
     }
     const backdrop behind(parameters.background);
     const irradiance shading_of(parameters.light.coefficients);
-    const std::array<float, 9>& lc = parameters.light.coefficients;
-    const vec3 lamp_vector{lc[3], lc[1], lc[2]};
-    const float lamp_strength = std::min(1.5F, length(lamp_vector) / 1.5F);
-    const vec3 lamp_direction = normalized(lamp_vector + vec3{0.0F, 1e-4F, 1e-3F});
-    const vec3 half_vector = normalized(lamp_direction + vec3{0, 0, 1});
-    // Eyes: where the iris looks, how far the upper lids reach down.
-    const vec3 gaze =
-        normalized({std::sin(parameters.expression.gaze_right), std::sin(parameters.expression.gaze_up), 1.0F});
-    const float iris_distance = anatomy::eyeball_radius;
-    const auto& marks = model.landmarks();
-    std::array<float, 2> lid_height{};
-    for (std::size_t e = 0; e < 2; ++e) {
-        const std::size_t first = e == 0 ? 37 : 43;
-        lid_height[e] = 0.5F * (positions[marks[first]].y + positions[marks[first + 1]].y);
-        const float center = 0.25F * (positions[marks[first - 1]].y + positions[marks[first + 2]].y) + 0.0F;
-        lid_height[e] -= 2.0F * center - anatomy::eye_y;
-    }
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t id = w.buffer.triangle_at(i);
         const std::size_t row = i / width;
@@ -325,87 +383,97 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
         const float w1 = ((sx - a.x) * (d.y - a.y) - (d.x - a.x) * (sy - a.y)) * inverse;
         const float w2 = ((b.x - a.x) * (sy - a.y) - (sx - a.x) * (b.y - a.y)) * inverse;
         const float w0 = 1.0F - w1 - w2;
-        vec3 normal = normalized(w0 * a.normal + w1 * b.normal + w2 * d.normal);
-        const bool inside_of_hair = is_hair && normal.z < -0.1F;
-        if (normal.z < 0.0F) {
+        surface_point at;
+        at.normal = normalized(w0 * a.normal + w1 * b.normal + w2 * d.normal);
+        at.inside_of_hair = is_hair && at.normal.z < -0.1F;
+        if (at.normal.z < 0.0F) {
             // Two-sided sheets face the camera; at silhouettes an interpolated normal may point slightly away.
-            normal = normal.z < -0.3F ? -1.0F * normal : normalized({normal.x, normal.y, 0.01F});
+            at.normal = at.normal.z < -0.3F ? -1.0F * at.normal : normalized({at.normal.x, at.normal.y, 0.01F});
         }
-        const vec3 color = w0 * a.color + w1 * b.color + w2 * d.color;
-        const float u = w0 * a.u + w1 * b.u + w2 * d.u;
-        const float v = w0 * a.v + w1 * b.v + w2 * d.v;
+        at.color = w0 * a.color + w1 * b.color + w2 * d.color;
+        at.u = w0 * a.u + w1 * b.u + w2 * d.u;
+        at.v = w0 * a.v + w1 * b.v + w2 * d.v;
         const float loss = w0 * a.loss + w1 * b.loss + w2 * d.loss;
         const float dim = w0 * a.dim + w1 * b.dim + w2 * d.dim;
-        float shade = std::max(shading_of.shading(normal) + loss, 0.015F) * dim;
-        float sparkle = 0.0F;
-        painter::surface s{};
+        at.shade = std::max(shading_of.shading(at.normal) + loss, 0.015F) * dim;
+        at.orientation = inverse;
+        at.triangle = id;
+        at.corner = c[0];
         if (is_hair) {
-            s = paint.hair(u, v, style.hair.curl);
-            shade *= inside_of_hair ? 0.4F : 1.0F;
-            // A sheen across the strands (Kajiya & Kay 1989).
-            const vec3 tangent = normalized(color);
-            const float along = dot(tangent, half_vector);
-            const float across = std::sqrt(std::max(0.0F, 1.0F - along * along));
-            const float sheen = across * across;
-            const float sheen4 = sheen * sheen * sheen * sheen;
-            sparkle = 0.05F * s.gloss * sheen4 * sheen4 * sheen4 * std::max(0.0F, shade) * lamp_strength;
+            shade_hair(at);
         } else {
-            part kind = model.triangle_parts()[id];
-            if (kind == part::skin && inverse > 0.0F) {
-                kind = part::cavity;  // the inside of the cheeks
-            }
-            switch (kind) {
-                case part::skin: s = paint.skin(color, u, v); break;
-                case part::ear: s = paint.ear(color); break;
-                case part::lid_rim: s = paint.lid_rim(model.head().rest()[c[0]].eye_side, color.x); break;
-                case part::lip_inside: s = paint.lip_inside(std::clamp(color.x, 0.0F, 1.0F)); break;
-                case part::upper_teeth:
-                case part::lower_teeth: s = paint.teeth(u, v); break;
-                case part::tongue: s = paint.tongue(); break;
-                case part::cavity: s = paint.cavity(); break;
-                case part::eyeball: {
-                    const vec3 on_iris{color.x - iris_distance * gaze.x, color.y - iris_distance * gaze.y, 0.0F};
-                    s = paint.eye(on_iris.x, on_iris.y);
-                    const float reach = lid_height[model.head().rest()[c[0]].position.x < 0.0F ? 0 : 1] *
-                                        (1.0F - 0.32F * color.x * color.x);
-                    if (shadows) {
-                        shade *= mix(0.35F, 1.0F, smoothstep(-0.05F, 0.5F, reach - color.y));
-                    }
-                    // The lamp mirrored in the cornea.
-                    const vec3 in_camera = rotation * color - iris_distance * (rotation * gaze);
-                    const float dx = in_camera.x - 0.62F * half_vector.x, dy = in_camera.y - 0.62F * half_vector.y;
-                    sparkle = 0.9F * lamp_strength * bump(dx, dy, 0.16F, 0.16F);
-                    break;
-                }
-                case part::hair: break;
-            }
-            if (s.gloss > 0.0F && kind != part::eyeball) {
-                const float h = std::max(0.0F, dot(normal, half_vector));
-                const float h2 = h * h, h4 = h2 * h2, h8 = h4 * h4;
-                sparkle = 0.035F * s.gloss * lamp_strength * h8 * h8 * std::clamp(shade, 0.0F, 1.0F);
-            }
+            shade_head(at);
         }
-        vec3 radiance = shade * (s.albedo * parameters.light.color);
+        vec3 radiance = at.shade * (at.surface.albedo * parameters.light.color);
         if (options.gloss == gloss::on) {
-            radiance += sparkle * parameters.light.color;
+            radiance += at.sparkle * parameters.light.color;
         }
         w.radiance[i] = radiance;
         if (maps) {
-            w.sample_region[i] = static_cast<std::uint8_t>(s.region);
-            w.sample_normal[i] = normal;
-            w.sample_albedo[i] = s.albedo;
-            w.sample_shading[i] = shade;
+            w.sample_region[i] = static_cast<std::uint8_t>(at.surface.region);
+            w.sample_normal[i] = at.normal;
+            w.sample_albedo[i] = at.surface.albedo;
+            w.sample_shading[i] = at.shade;
         }
     }
+}
 
-    // Filter: a tent a little wider than a pixel, separable.
-    rendering result;
-    const std::size_t n = options.size;
-    const int reach = static_cast<int>(options.samples);
+void renderer::drawing::shade_hair(surface_point& at) const {
+    at.surface = paint.hair(at.u, at.v, style.hair.curl);
+    at.shade *= shadows && at.inside_of_hair ? 0.4F : 1.0F;
+    // A sheen across the strands (Kajiya & Kay 1989).
+    const vec3 tangent = normalized(at.color);
+    const float along = dot(tangent, half_vector);
+    const float across = std::sqrt(std::max(0.0F, 1.0F - along * along));
+    const float sheen = across * across;
+    const float sheen4 = sheen * sheen * sheen * sheen;
+    at.sparkle = 0.05F * at.surface.gloss * sheen4 * sheen4 * sheen4 * std::max(0.0F, at.shade) * lamp_strength;
+}
+
+void renderer::drawing::shade_head(surface_point& at) const {
+    part kind = model.triangle_parts()[at.triangle];
+    if (kind == part::skin && at.orientation > 0.0F) {
+        kind = part::cavity;  // the inside of the cheeks
+    }
+    switch (kind) {
+        case part::skin: at.surface = paint.skin(at.color, at.u, at.v); break;
+        case part::ear: at.surface = paint.ear(at.color); break;
+        case part::lid_rim: at.surface = paint.lid_rim(model.head().rest()[at.corner].eye_side, at.color.x); break;
+        case part::lip_inside: at.surface = paint.lip_inside(std::clamp(at.color.x, 0.0F, 1.0F)); break;
+        case part::upper_teeth:
+        case part::lower_teeth: at.surface = paint.teeth(at.u, at.v); break;
+        case part::tongue: at.surface = paint.tongue(); break;
+        case part::cavity: at.surface = paint.cavity(); break;
+        case part::eyeball: {
+            const vec3 on_iris{at.color.x - anatomy::eyeball_radius * gaze.x,
+                               at.color.y - anatomy::eyeball_radius * gaze.y, 0.0F};
+            at.surface = paint.eye(on_iris.x, on_iris.y);
+            const float reach = lid_height[model.head().rest()[at.corner].position.x < 0.0F ? 0 : 1] *
+                                (1.0F - 0.32F * at.color.x * at.color.x);
+            if (shadows) {
+                at.shade *= mix(0.35F, 1.0F, smoothstep(-0.05F, 0.5F, reach - at.color.y));
+            }
+            // The lamp mirrored in the cornea.
+            const vec3 in_camera = rotation * at.color - anatomy::eyeball_radius * (rotation * gaze);
+            const float dx = in_camera.x - 0.62F * half_vector.x, dy = in_camera.y - 0.62F * half_vector.y;
+            at.sparkle = 0.9F * lamp_strength * bump(dx, dy, 0.16F, 0.16F);
+            break;
+        }
+        case part::hair: break;
+    }
+    if (at.surface.gloss > 0.0F && kind != part::eyeball) {
+        const float h = std::max(0.0F, dot(at.normal, half_vector));
+        const float h2 = h * h, h4 = h2 * h2, h8 = h4 * h4;
+        at.sparkle = 0.035F * at.surface.gloss * lamp_strength * h8 * h8 * std::clamp(at.shade, 0.0F, 1.0F);
+    }
+}
+
+/// From samples to pixels: a tent a little wider than a pixel, separable, in linear light.
+void renderer::drawing::filter() {
     const float radius = 0.8F * samples;
     std::vector<float> taps;
     const int low = -static_cast<int>(options.samples) / 2 - 1;
-    const int high = static_cast<int>(options.samples) + reach / 2 + 1;
+    const int high = static_cast<int>(options.samples) + static_cast<int>(options.samples) / 2 + 1;
     float sum = 0.0F;
     for (int k = low; k < high; ++k) {
         const float distance = std::abs(static_cast<float>(k) + 0.5F - 0.5F * samples);
@@ -447,86 +515,102 @@ rendering renderer::render(const face_parameters& parameters, const render_optio
             pixel[2] = display(value.z);
         }
     }
+}
 
-    if (maps) {
-        // A pixel belongs to the region that most of its samples show; its maps are averages over those.
-        result.depth.resize({n, n});
-        result.normals.resize({n, n, 3});
-        result.albedo.resize({n, n, 3});
-        result.shading.resize({n, n});
-        result.labels.resize({n, n});
-        for (std::size_t y = 0; y < n; ++y) {
-            for (std::size_t x = 0; x < n; ++x) {
-                std::array<int, region_names.size()> votes{};
-                const auto each = [&](const auto& visit) {
-                    for (std::size_t i = 0; i < options.samples; ++i) {
-                        for (std::size_t j = 0; j < options.samples; ++j) {
-                            visit((y * options.samples + i) * width + x * options.samples + j);
-                        }
+/// A pixel belongs to the region that most of its samples show; its maps are averages over those.
+void renderer::drawing::gather_maps() {
+    result.depth.resize({n, n});
+    result.normals.resize({n, n, 3});
+    result.albedo.resize({n, n, 3});
+    result.shading.resize({n, n});
+    result.labels.resize({n, n});
+    for (std::size_t y = 0; y < n; ++y) {
+        for (std::size_t x = 0; x < n; ++x) {
+            std::array<int, region_names.size()> votes{};
+            const auto each = [&](const auto& visit) {
+                for (std::size_t i = 0; i < options.samples; ++i) {
+                    for (std::size_t j = 0; j < options.samples; ++j) {
+                        visit((y * options.samples + i) * width + x * options.samples + j);
                     }
-                };
-                each([&](std::size_t at) { ++votes[w.sample_region[at]]; });
-                const auto label =
-                    static_cast<std::uint8_t>(std::max_element(votes.begin(), votes.end()) - votes.begin());
-                const auto winners = static_cast<float>(votes[label]);
-                vec3 normal, albedo;
-                float depth = 0.0F, shade = 0.0F;
-                each([&](std::size_t at) {
-                    if (w.sample_region[at] == label && label != 0) {
-                        normal += w.sample_normal[at];
-                        albedo += (1.0F / winners) * w.sample_albedo[at];
-                        depth += w.buffer.depth_at(at) / winners;
-                        shade += w.sample_shading[at] / winners;
-                    }
-                });
-                if (label != 0) {
-                    normal = normalized(normal);
                 }
-                result.labels(y, x) = label;
-                result.depth(y, x) = depth;
-                result.shading(y, x) = shade;
-                for (std::size_t k = 0; k < 3; ++k) {
-                    result.normals(y, x, k) = k == 0 ? normal.x : (k == 1 ? normal.y : normal.z);
-                    result.albedo(y, x, k) = k == 0 ? albedo.x : (k == 1 ? albedo.y : albedo.z);
+            };
+            each([&](std::size_t at) { ++votes[w.sample_region[at]]; });
+            const auto label = static_cast<std::uint8_t>(std::max_element(votes.begin(), votes.end()) - votes.begin());
+            const auto winners = static_cast<float>(votes[label]);
+            vec3 normal, albedo;
+            float depth = 0.0F, shade = 0.0F;
+            each([&](std::size_t at) {
+                if (w.sample_region[at] == label && label != 0) {
+                    normal += w.sample_normal[at];
+                    albedo += (1.0F / winners) * w.sample_albedo[at];
+                    depth += w.buffer.depth_at(at) / winners;
+                    shade += w.sample_shading[at] / winners;
                 }
+            });
+            if (label != 0) {
+                normal = normalized(normal);
             }
-        }
-    }
-    if (options.truth != truth::none) {
-        result.landmarks_object.resize({landmark_count, 3});
-        result.landmarks_camera.resize({landmark_count, 3});
-        result.landmarks_2d.resize({landmark_count, 2});
-        result.visible.resize({landmark_count});
-        result.projection.resize({2, 4});
-        const std::array<vec3, 2> rows{scale * rotation.row[0], -scale * rotation.row[1]};
-        for (std::size_t i = 0; i < 2; ++i) {
-            result.projection(i, 0) = rows[i].x;
-            result.projection(i, 1) = rows[i].y;
-            result.projection(i, 2) = rows[i].z;
-            result.projection(i, 3) = i == 0 ? offset_x : offset_y;
-        }
-        for (std::size_t l = 0; l < landmark_count; ++l) {
-            const vec3 p = positions[marks[l]];
-            const vec3 q = rotation * p;
-            const std::array<float, 3> object{p.x, p.y, p.z}, turned{q.x, q.y, q.z};
+            result.labels(y, x) = label;
+            result.depth(y, x) = depth;
+            result.shading(y, x) = shade;
             for (std::size_t k = 0; k < 3; ++k) {
-                result.landmarks_object(l, k) = object[k];
-                result.landmarks_camera(l, k) = turned[k];
+                result.normals(y, x, k) = k == 0 ? normal.x : (k == 1 ? normal.y : normal.z);
+                result.albedo(y, x, k) = k == 0 ? albedo.x : (k == 1 ? albedo.y : albedo.z);
             }
-            const float x = offset_x + scale * q.x, y = offset_y - scale * q.y;
-            result.landmarks_2d(l, 0) = x;
-            result.landmarks_2d(l, 1) = y;
-            const auto sx = static_cast<int>(std::floor(x * samples)), sy = static_cast<int>(std::floor(y * samples));
-            const bool in_picture = sx >= 0 && sy >= 0 && sx < static_cast<int>(width) && sy < static_cast<int>(width);
-            const float tolerance = 0.4F + 1.5F / (scale * samples);
-            result.visible(l) = in_picture && q.z > w.buffer.depth_at(static_cast<std::size_t>(sy) * width +
-                                                                      static_cast<std::size_t>(sx)) -
-                                                        tolerance
-                                    ? 1
-                                    : 0;
         }
     }
-    return result;
+}
+
+void renderer::drawing::gather_landmarks() {
+    result.landmarks_object.resize({landmark_count, 3});
+    result.landmarks_camera.resize({landmark_count, 3});
+    result.landmarks_2d.resize({landmark_count, 2});
+    result.visible.resize({landmark_count});
+    result.projection.resize({2, 4});
+    const std::array<vec3, 2> rows{scale * rotation.row[0], -scale * rotation.row[1]};
+    for (std::size_t i = 0; i < 2; ++i) {
+        result.projection(i, 0) = rows[i].x;
+        result.projection(i, 1) = rows[i].y;
+        result.projection(i, 2) = rows[i].z;
+        result.projection(i, 3) = i == 0 ? offset_x : offset_y;
+    }
+    for (std::size_t l = 0; l < landmark_count; ++l) {
+        const vec3 p = positions[model.landmarks()[l]];
+        const vec3 q = rotation * p;
+        const std::array<float, 3> object{p.x, p.y, p.z}, turned{q.x, q.y, q.z};
+        for (std::size_t k = 0; k < 3; ++k) {
+            result.landmarks_object(l, k) = object[k];
+            result.landmarks_camera(l, k) = turned[k];
+        }
+        const float x = offset_x + scale * q.x, y = offset_y - scale * q.y;
+        result.landmarks_2d(l, 0) = x;
+        result.landmarks_2d(l, 1) = y;
+        const auto sx = static_cast<int>(std::floor(x * samples)), sy = static_cast<int>(std::floor(y * samples));
+        const bool in_picture = sx >= 0 && sy >= 0 && sx < static_cast<int>(width) && sy < static_cast<int>(width);
+        const float tolerance = 0.4F + 1.5F / (scale * samples);
+        result.visible(l) =
+            in_picture && q.z > w.buffer.depth_at(static_cast<std::size_t>(sy) * width + static_cast<std::size_t>(sx)) -
+                                    tolerance
+                ? 1
+                : 0;
+    }
+}
+
+renderer::renderer() : workspace_(std::make_unique<workspace>()) {}
+renderer::~renderer() = default;
+renderer::renderer(renderer&&) noexcept = default;
+renderer& renderer::operator=(renderer&&) noexcept = default;
+
+rendering renderer::render(const face_parameters& parameters, const render_options& options) {
+    using moden::detail::require;
+    require<moden::argument_error>(options.size >= 8 && options.size <= 4096, "faces::render: size ", options.size,
+                                   ", expected 8 to 4096");
+    require<moden::argument_error>(options.samples >= 1 && options.samples <= 8, "faces::render: samples ",
+                                   options.samples, ", expected 1 to 8");
+    require<moden::argument_error>(parameters.camera.view > 0.0F, "faces::render: camera view ", parameters.camera.view,
+                                   ", expected more than 0");
+    require<moden::argument_error>(is_finite(parameters), "faces::render: a parameter is not finite");
+    return drawing(*workspace_, parameters, options).run();
 }
 
 rendering render(const face_parameters& parameters, const render_options& options) {

@@ -290,8 +290,7 @@ TEST_CASE("a rotated light gives a rotated normal the same shading") {
 
 TEST_CASE("matte pictures are albedo times irradiance of the normals") {
     // One sample per pixel, so that no pixel mixes several surfaces.
-    face_parameters face = some_face();
-    face.expression = {};
+    const face_parameters face = some_face();
     const rendering picture = render(
         face, {.size = 64, .samples = 1, .self_shadow = self_shadow::off, .gloss = gloss::off, .truth = truth::all});
     const irradiance shading(face.light.coefficients);
