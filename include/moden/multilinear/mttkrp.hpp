@@ -89,9 +89,10 @@ void mttkrp_into(const Policy& policy, const tensor_view<const T, Space>& tensor
     const const_view left{before.data(), slabs, rank, rank};
     const const_view right{after.data(), columns, rank, rank};
     const std::size_t blocks = (rank + contract_slabs<T>::width - 1) / contract_slabs<T>::width;
-    if (slabs == 1) {
+    // By position and not by extent: a mode of extent 1 before or after mode n still has a row of its factor to multiply with.
+    if (mode == 0) {
         policy.template gemm<T>(T(1), const_view{tensor.data, extent, columns, columns}, right, T(0), view{result, extent, rank, rank});
-    } else if (columns == 1) {
+    } else if (mode + 1 == factors.size()) {
         policy.template gemm<T>(T(1), transposed(const_view{tensor.data, slabs, extent, extent}), left, T(0),
                                 view{result, extent, rank, rank});
     } else if (slabs <= columns) {
