@@ -83,6 +83,9 @@ auto run_cp_als(const Policy& policy, const tensor_view<const T, Space>& tensor,
     }
     result.relative_error = energy > 0 ? std::sqrt(squared_cp_residual<Policy, T, Space>(policy, tensor, iteration.views()) / energy) : 0;
     result.weights = iteration.finish(result.factors);
+    if (energy == 0) {  // the factors are those of the start, and nothing of them is wanted
+        std::fill(result.weights.begin(), result.weights.end(), T(0));
+    }
     return result;
 }
 
