@@ -55,16 +55,18 @@ struct left_vectors {
 /// R of the QR factorization of X', one panel after another: stack the R so far on the panel's columns (as rows) and
 /// factorize again. Returns R as a row-major columns x columns buffer, columns = panels.rows().
 ///
-/// Cost: 2 rows^2 columns flops and up to a quarter more for the stacked R. Memory: one panel of about five times as many
-/// columns as rows.
+/// Cost: 2 rows^2 columns flops and up to a quarter more for the stacked R (half where X has less than twelve times as many
+/// columns as rows). Memory: two rows x rows matrices and a panel, which is a third of X or less: at most 2^18 elements or
+/// four times as many columns as rows, whichever is more.
 template <class T, class Policy, class Panels>
 auto triangular_factor(const Policy& policy, const Panels& panels) {
     using space = typename Policy::memory_space;
     const std::size_t n = panels.rows();
     constexpr std::size_t smallest_panel = std::size_t{1} << 18;  // elements
-    const std::size_t width = std::min(panels.columns(), std::max(4 * n, smallest_panel / n));
+    const std::size_t third = std::min(panels.columns(), std::max(n, (panels.columns() + 2) / 3));
+    const std::size_t width = std::min(third, std::max(4 * n, smallest_panel / n));
     auto r = policy.template allocate<T>(n * n);
-    auto stacked = policy.template allocate<T>((n + 2 * width) * n);
+    auto stacked = policy.template allocate<T>((n + width) * n);
     std::size_t height = 0;  // rows of the stack that hold something
     const auto reduce = [&] {
         if (height < n) {  // fewer rows than columns so far: rows of zeros change nothing
