@@ -237,57 +237,47 @@ struct reference_svd {
 /// Left singular vectors and singular values by one-sided Jacobi rotations of the rows, which needs nothing but patience
 /// and is accurate to eps even for small singular values.
 inline reference_svd jacobi_svd(const array& matrix) {
-    // Rotating rows of A from the left diagonalises A A'; the rotations make up U'.
+    // Rotating rows of A from the left diagonalises A A'; the rotations make up U'. In long double, so that the many
+    // rotations leave no trace in the result.
     const std::size_t m = matrix.rows();
     const std::size_t n = matrix.columns();
-    array a = matrix;
-    array ut({m, m});
+    const std::size_t width = n + m;
+    std::vector<long double> rows(m * width, 0);  // A beside U'
     for (std::size_t i = 0; i < m; ++i) {
-        ut(i, i) = 1;
+        std::copy_n(&matrix.data[i * n], n, &rows[i * width]);
+        rows[i * width + n + i] = 1;
     }
-    for (int sweep = 0; sweep < 60; ++sweep) {
-        bool rotated = false;
+    const auto product = [&](std::size_t p, std::size_t q) {
+        return std::inner_product(&rows[p * width], &rows[p * width] + n, &rows[q * width], 0.0L);
+    };
+    bool rotated = true;
+    for (int sweep = 0; sweep < 60 && rotated; ++sweep) {
+        rotated = false;
         for (std::size_t p = 0; p < m; ++p) {
             for (std::size_t q = p + 1; q < m; ++q) {
-                double pp = 0;
-                double qq = 0;
-                double pq = 0;
-                for (std::size_t j = 0; j < n; ++j) {
-                    pp += a(p, j) * a(p, j);
-                    qq += a(q, j) * a(q, j);
-                    pq += a(p, j) * a(q, j);
-                }
-                if (std::abs(pq) <= 1e-16 * std::sqrt(pp * qq)) {
+                const long double pp = product(p, p);
+                const long double qq = product(q, q);
+                const long double pq = product(p, q);
+                if (std::abs(pq) <= 1e-18L * std::sqrt(pp * qq)) {
                     continue;
                 }
                 rotated = true;
-                const double zeta = (qq - pp) / (2 * pq);
-                const double t = (zeta >= 0 ? 1 : -1) / (std::abs(zeta) + std::sqrt(1 + zeta * zeta));
-                const double c = 1 / std::sqrt(1 + t * t);
-                const double s = c * t;
-                const auto rotate = [&](array& rows, std::size_t length) {
-                    for (std::size_t j = 0; j < length; ++j) {
-                        const double x = rows(p, j);
-                        const double y = rows(q, j);
-                        rows(p, j) = c * x - s * y;
-                        rows(q, j) = s * x + c * y;
-                    }
-                };
-                rotate(a, n);
-                rotate(ut, m);
+                const long double zeta = (qq - pp) / (2 * pq);
+                const long double t = (zeta >= 0 ? 1 : -1) / (std::abs(zeta) + std::sqrt(1 + zeta * zeta));
+                const long double c = 1 / std::sqrt(1 + t * t);
+                const long double s = c * t;
+                for (std::size_t j = 0; j < width; ++j) {
+                    const long double x = rows[p * width + j];
+                    const long double y = rows[q * width + j];
+                    rows[p * width + j] = c * x - s * y;
+                    rows[q * width + j] = s * x + c * y;
+                }
             }
-        }
-        if (!rotated) {
-            break;
         }
     }
     std::vector<double> lengths(m);
     for (std::size_t i = 0; i < m; ++i) {
-        double sum = 0;
-        for (std::size_t j = 0; j < n; ++j) {
-            sum += a(i, j) * a(i, j);
-        }
-        lengths[i] = std::sqrt(sum);
+        lengths[i] = static_cast<double>(std::sqrt(product(i, i)));
     }
     std::vector<std::size_t> order(m);
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -298,7 +288,7 @@ inline reference_svd jacobi_svd(const array& matrix) {
     for (std::size_t j = 0; j < k; ++j) {
         result.values.push_back(lengths[order[j]]);
         for (std::size_t i = 0; i < m; ++i) {
-            result.u(i, j) = ut(order[j], i);
+            result.u(i, j) = static_cast<double>(rows[order[j] * width + n + i]);
         }
     }
     return result;
