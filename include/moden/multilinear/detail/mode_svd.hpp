@@ -60,14 +60,15 @@ struct truncation {
     std::size_t largest_rank;                                            ///< never more than this
     double budget = -1;                                                  ///< squared norm that may be discarded; negative: none is named
 
-    /// The smallest rank whose discarded values stay within the budget.
+    /// The smallest rank whose discarded values stay within the budget. `unseen` is squared norm that the values lack and
+    /// that is discarded in any case.
     template <class T>
-    std::size_t rank(const std::vector<T>& values) const {
+    std::size_t rank(const std::vector<T>& values, double unseen = 0) const {
         const std::size_t most = std::min(largest_rank, values.size());
         if (budget < 0) {
             return most;
         }
-        double tail = 0;
+        double tail = unseen;
         std::size_t rank = values.size();
         while (rank > 1) {
             const double value = static_cast<double>(values[rank - 1]);
@@ -229,10 +230,11 @@ left_vectors<buffer_of<Policy, T>, T> qr_of_columns(const Policy& policy, const 
     return result;
 }
 
-/// Range finder, then the SVD of the projected unfolding through the R factor of its transpose.
+/// Range finder, then the SVD of the projected unfolding through the R factor of its transpose. What the range misses of
+/// the squared norm `energy` counts as discarded when the rank is chosen.
 template <class Policy, class T, class Space>
 left_vectors<buffer_of<Policy, T>, T> randomized_of_rows(const Policy& policy, const unfolding_panels<T, Space>& panels,
-                                                        const truncation& wanted, const hosvd_options& options) {
+                                                        const truncation& wanted, double energy, const hosvd_options& options) {
     const std::size_t rows = panels.rows();
     const std::size_t most = std::min(rows, panels.columns());
     const std::size_t k = std::min(most, wanted.largest_rank + options.oversampling);
@@ -240,7 +242,8 @@ left_vectors<buffer_of<Policy, T>, T> randomized_of_rows(const Policy& policy, c
     const projected_panels<T, Space, unfolding_panels<T, Space>> projected{panels, basis.data(), k};
     auto r = triangular_factor<T>(policy, projected);
     auto small = left_vectors_of_triangular_factor<T>(policy, r, k);
-    left_vectors<buffer_of<Policy, T>, T> result{{}, wanted.rank(small.values), std::move(small.values)};
+    const double unseen = k < most ? std::max(0.0, energy - tail_energy(small.values, 0)) : 0;
+    left_vectors<buffer_of<Policy, T>, T> result{{}, wanted.rank(small.values, unseen), std::move(small.values)};
     result.vectors = policy.template allocate<T>(rows * result.count);
     policy.template gemm<T>(T(1), column_major<const T, Space>(basis.data(), rows, k),
                             column_major<const T, Space>(small.vectors.data(), k, result.count), T(0),
@@ -287,7 +290,7 @@ auto compute_mode_basis(const Policy& policy, const T* tensor, const mode_geomet
     const auto by_method = [&](svd_method method) {
         switch (method) {
             case svd_method::qr: return wide ? qr_of_rows(policy, panels, wanted) : qr_of_columns(policy, panels, wanted);
-            case svd_method::randomized: return randomized_of_rows(policy, panels, wanted, options);
+            case svd_method::randomized: return randomized_of_rows(policy, panels, wanted, energy, options);
             case svd_method::gram:
             case svd_method::automatic: break;
         }
