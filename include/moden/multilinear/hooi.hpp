@@ -62,12 +62,14 @@ auto hooi(const Policy& policy, const Tensor& tensor, const hooi_options& option
                                      .oversampling = options.oversampling,
                                      .power_iterations = options.power_iterations,
                                      .seed = options.seed};
+    // Checked here although st_hosvd would, so that messages name the function that was called.
+    detail::check_hosvd_options(mode_options, view.shape, "hooi");
+    const double energy = detail::require_finite(policy, view.data, view.size(), "hooi", "the tensor");
     auto start = st_hosvd(policy, tensor, mode_options);
 
     hooi_result<result_tensor> result;
     static_cast<tucker_tensor<result_tensor>&>(result) = std::move(static_cast<tucker_tensor<result_tensor>&>(start));
     result.modes = std::move(start.modes);
-    const double energy = detail::sum_of_squares(policy, view.data, view.size());
     const auto fit = [&] {
         const T* core = result.core.data();
         return energy > 0 ? std::sqrt(detail::sum_of_squares(policy, core, result.core.size()) / energy) : 1.0;
@@ -92,7 +94,8 @@ auto hooi(const Policy& policy, const Tensor& tensor, const hooi_options& option
             detail::multi_mode_product_into<Policy, T, space>(policy, view, std::move(others), projected.data());
             const mode_geometry geometry = geometry_of(shape, mode);
             const detail::truncation wanted{std::min({options.ranks[mode], geometry.extent, geometry.fibers()})};
-            auto basis = detail::compute_mode_basis<Policy, T, space>(policy, projected.data(), geometry, wanted, energy, mode_options);
+            const double left = detail::sum_of_squares(policy, static_cast<const T*>(projected.data()), projected.size());
+            auto basis = detail::compute_mode_basis<Policy, T, space>(policy, projected.data(), geometry, wanted, left, mode_options);
             result.factors[mode] = std::move(basis.factor);
             result.modes[mode] = std::move(basis.report);
             if (mode + 1 == view.order()) {
