@@ -99,7 +99,7 @@ TEST_CASE("ZIP64 records are written and read") {
     const io_test::temporary_folder folder;
     const auto values = sample<double>({20, 30});
     // 0: everything in ZIP64 fields. 300: small and large entries, offsets on both sides of the limit.
-    for (const std::uint64_t limit : {0, 300}) {
+    for (const std::uint64_t limit : {std::uint64_t{0}, std::uint64_t{300}}) {
         for (const auto compression : {io::npz_compression::stored, io::npz_compression::deflated}) {
             io::npz_writer writer(folder / "t.npz", {.compression = compression}, "test",
                                   {.size = limit, .entries = 2});
