@@ -246,7 +246,7 @@ struct ridge_options {
 /// \return        n x k
 /// \throws shape_error if the extents do not fit; argument_error for a negative lambda, NaN or infinity
 ///
-/// Cost: m n^2 + 2 m n k + n^3 / 3 flops; memory for one n x n matrix.
+/// Cost: m n^2 + 2 m n k + n^3 / 3 flops; memory for two n x n matrices.
 /// Source: Hoerl & Kennard 1970; Golub & Van Loan 2013, Sec. 6.1.
 /// \snippet tests/unit/linalg.cpp ridge_solve
 template <execution_policy Policy, any_tensor Matrix, any_tensor Right>

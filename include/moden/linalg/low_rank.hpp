@@ -131,7 +131,8 @@ void orthonormalize_against(const Policy& policy, matrix_view<const T, Space> q,
 /// \return        Q, m x l with l = min(rank + oversampling, m, n)
 /// \throws shape_error if the argument is not a matrix or is empty; argument_error for a rank out of range, NaN or infinity
 ///
-/// Cost: (2 + 4 q) m n l flops, q power iterations; memory for two m x l matrices.
+/// Cost: (2 + 4 q) m n l flops and 1 + q QR factorizations of m x l, q power iterations; memory for two m x l matrices and
+/// a sketch of n x l or about a million elements, whichever is less.
 /// Source: Halko, Martinsson & Tropp 2011, Algs. 4.1 and 4.4.
 /// \snippet tests/unit/linalg.cpp randomized_range
 template <execution_policy Policy, any_tensor Matrix>
@@ -162,7 +163,8 @@ auto randomized_range(const Matrix& matrix, const randomized_options& options) {
 /// \return        u (m x k), singular_values (k), vt (k x n)
 /// \throws as randomized_range
 ///
-/// Cost: (4 + 4 q) m n l flops, l = rank + oversampling; memory for a few m x l and n x l matrices.
+/// Cost: (4 + 4 q) m n l flops, l = rank + oversampling, and QR and SVD of matrices of l columns; memory for up to three
+/// matrices of m x l and three of n x l.
 /// Source: Halko, Martinsson & Tropp 2011, Alg. 5.1.
 /// \snippet tests/unit/linalg.cpp randomized_svd
 template <execution_policy Policy, any_tensor Matrix>
@@ -195,7 +197,8 @@ auto randomized_svd(const Matrix& matrix, const randomized_options& options) {
 /// \return        u, singular_values, vt, residuals, status, iterations
 /// \throws as randomized_range; argument_error for a negative tolerance or max_iterations = 0
 ///
-/// Cost per iteration: (6 block + 2 k) m n flops, and a small SVD; memory for the basis, m x (block iterations).
+/// Cost of iteration i: (4 block + 2 i block + 2 k) m n flops, orthogonalisation against i block columns and an SVD of
+/// n x (i block). Memory: the basis, m x (block iterations), and three matrices of n x (block iterations) for that SVD.
 /// Source: Musco & Musco 2015, Alg. 2; Golub, Luk & Overton 1981.
 /// \snippet tests/unit/linalg.cpp block_krylov_svd
 template <execution_policy Policy, any_tensor Matrix>

@@ -102,7 +102,10 @@ auto run_cp_als(const Policy& policy, const tensor_view<const T, Space>& tensor,
 /// \return        weights, unit-length factors, status, iterations, relative error (from the difference) and its history
 /// \throws shape_error for an empty tensor; argument_error for rank 0, bad options, NaN or infinity
 ///
-/// Cost per iteration: N MTTKRPs, 2 N R prod(I) flops. Memory: that of mttkrp.
+/// Cost per iteration: N MTTKRPs, 2 N R prod(I) flops of GEMM. Memory beyond the result: another copy of the factors,
+/// N + 2 matrices of R x R, that of mttkrp and its result; for the final error the Khatri-Rao products of two groups of
+/// modes and a block of at most about 2 million elements (or one row of that unfolding); with cp_start::hosvd that of
+/// hosvd's Gram matrices.
 /// Source: Carroll & Chang 1970, Harshman 1970; Kolda & Bader 2009, Fig. 3.3; 001 Eq. 3.7.
 /// \snippet tests/unit/cp.cpp cp_als
 template <execution_policy Policy, any_tensor Tensor>
