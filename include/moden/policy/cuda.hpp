@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <moden/core/execution_policy.hpp>
 #include <moden/core/extents.hpp>
 #include <moden/core/tensor.hpp>
 #include <moden/core/tensor_traits.hpp>
@@ -25,7 +26,6 @@
 #include <moden/policy/detail/cuda_qr.hpp>
 #include <moden/policy/detail/cuda_syrk.hpp>
 #include <moden/policy/detail/cuda_tensor.hpp>
-#include <moden/policy/execution_policy.hpp>
 
 namespace moden {
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include <moden/core/elementwise.hpp>
+#include <moden/core/execution_policy.hpp>
 #include <moden/core/macros.hpp>
 #include <moden/core/view.hpp>
 #include <moden/policy/detail/cuda_context.hpp>
@@ -18,7 +19,6 @@
 #include <moden/policy/detail/cuda_products.hpp>
 #include <moden/policy/detail/cuda_qr.hpp>
 #include <moden/policy/detail/cuda_solver.hpp>
-#include <moden/policy/execution_policy.hpp>
 
 namespace moden::detail {
 
@@ -74,25 +74,24 @@ void device_eigh(const cuda_context& context, device_matrix<T> a, T* values, dev
                           copy_columns_reversed<T>{a.data, a.stride, vectors.data, vectors.stride, size});
 }
 
-/// cuSOLVER's QR-iteration SVD, for column-major A with rows >= columns: the only one of its SVDs whose error is a
-/// small multiple of eps |A| for every matrix. The polar one (gesvdp) shifts small singular values, gesvda squares the
-/// condition number, and Jacobi (gesvdj) may stop before it has converged on large matrices.
+/// cuSOLVER's QR-iteration SVD, for a square column-major A: the only one of its SVDs whose error is a small multiple
+/// of eps |A| for every matrix. The polar one (gesvdp) shifts small singular values, gesvda squares the condition
+/// number, and Jacobi (gesvdj) may stop before it has converged on large matrices.
 template <class T>
-void tall_svd(const cuda_context& context, device_matrix<T> a, T* values, device_matrix<T> u, device_matrix<T> vt) {
-    const auto m = static_cast<std::int64_t>(a.rows);
-    const auto n = static_cast<std::int64_t>(a.columns);
+void square_svd(const cuda_context& context, device_matrix<T> a, T* values, device_matrix<T> u, device_matrix<T> vt) {
+    const auto n = static_cast<std::int64_t>(a.rows);
     const std::int64_t lda = leading_dimension(a);
     const std::int64_t ldu = leading_dimension(u);
     const std::int64_t ldvt = leading_dimension(vt);
     const int info = run_solver(
         context, "cusolverDnXgesvd",
         [&](std::size_t* device_bytes, std::size_t* host_bytes) {
-            return cusolverDnXgesvd_bufferSize(context.solver(), context.parameters(), 'S', 'S', m, n, cuda_type<T>,
+            return cusolverDnXgesvd_bufferSize(context.solver(), context.parameters(), 'S', 'S', n, n, cuda_type<T>,
                                                a.data, lda, cuda_type<T>, values, cuda_type<T>, u.data, ldu,
                                                cuda_type<T>, vt.data, ldvt, cuda_type<T>, device_bytes, host_bytes);
         },
         [&](const solver_workspace& work) {
-            return cusolverDnXgesvd(context.solver(), context.parameters(), 'S', 'S', m, n, cuda_type<T>, a.data, lda,
+            return cusolverDnXgesvd(context.solver(), context.parameters(), 'S', 'S', n, n, cuda_type<T>, a.data, lda,
                                     cuda_type<T>, values, cuda_type<T>, u.data, ldu, cuda_type<T>, vt.data, ldvt,
                                     cuda_type<T>, work.device, work.device_bytes, work.host, work.host_bytes,
                                     work.info);
@@ -122,16 +121,16 @@ void device_svd(const cuda_context& context, device_matrix<T> a, T* values, devi
         device_copy_matrix<T>(context, transposed(tall_u), vt);
         return;
     }
-    if (a.rows < 2 * a.columns) {
-        return tall_svd<T>(context, a, values, u, vt);
+    if (a.rows == a.columns) {
+        return square_svd<T>(context, a, values, u, vt);
     }
-    // Long columns: Q R first, then the small SVD of R.
+    // A = Q R and the SVD of R. Given A itself, gesvd would ask for a workspace of rows x rows elements.
     const std::size_t n = a.columns;
     const auto small = context.template allocate<T>(2 * n * n);
     const auto r = column_major<T, device_memory>(small.data(), n, n);
     const auto small_u = column_major<T, device_memory>(small.data() + n * n, n, n);
     device_qr<T>(context, a, r, qr_output::q_and_r);
-    tall_svd<T>(context, r, values, small_u, vt);
+    square_svd<T>(context, r, values, small_u, vt);
     device_gemm<T>(context, T(1), a, small_u, T(0), u);
 }
 

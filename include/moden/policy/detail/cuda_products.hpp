@@ -9,12 +9,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <moden/core/execution_policy.hpp>
 #include <moden/core/macros.hpp>
 #include <moden/core/view.hpp>
 #include <moden/policy/detail/cuda_context.hpp>
 #include <moden/policy/detail/cuda_copies.hpp>
 #include <moden/policy/detail/cuda_loops.hpp>
-#include <moden/policy/execution_policy.hpp>
 
 namespace moden::detail {
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <moden/core/error.hpp>
+#include <moden/core/execution_policy.hpp>
 #include <moden/core/macros.hpp>
 #include <moden/core/view.hpp>
 #include <moden/policy/detail/cuda_context.hpp>
@@ -17,7 +18,6 @@
 #include <moden/policy/detail/cuda_products.hpp>
 #include <moden/policy/detail/cuda_solver.hpp>
 #include <moden/policy/detail/lapack.hpp>
-#include <moden/policy/execution_policy.hpp>
 
 namespace moden::detail {
 

@@ -2,18 +2,17 @@
 
 // Device tensors: what the CUDA policy takes and returns.
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <type_traits>
 #include <utility>
 
 #include <moden/core/error.hpp>
+#include <moden/core/execution_policy.hpp>
 #include <moden/core/extents.hpp>
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/policy/detail/cuda_memory.hpp>
-#include <moden/policy/execution_policy.hpp>
 
 namespace moden {
 
@@ -41,7 +40,9 @@ public:
         if constexpr (N == dynamic_order) {
             shape_ = shape;
         } else {
-            std::copy(shape.begin(), shape.end(), shape_.begin());
+            for (std::size_t n = 0; n < shape.size(); ++n) {
+                shape_[n] = shape[n];
+            }
         }
         memory_ = std::move(memory);
     }
