@@ -131,8 +131,8 @@ void orthonormalize_against(const Policy& policy, matrix_view<const T, Space> q,
 /// \return        Q, m x l with l = min(rank + oversampling, m, n)
 /// \throws shape_error if the argument is not a matrix or is empty; argument_error for a rank out of range, NaN or infinity
 ///
-/// Cost: (2 + 4 q) m n l flops and 1 + q QR factorizations of m x l, q power iterations; memory for two m x l matrices and
-/// a sketch of n x l or about a million elements, whichever is less.
+/// Cost: (2 + 4 q) m n l flops and 1 + q QR factorizations of m x l, q power iterations; memory for two m x l matrices
+/// and a sketch of n x l or about a million elements, whichever is less.
 /// Source: Halko, Martinsson & Tropp 2011, Algs. 4.1 and 4.4.
 /// \snippet tests/unit/linalg.cpp randomized_range
 template <execution_policy Policy, any_tensor Matrix>
@@ -163,8 +163,8 @@ auto randomized_range(const Matrix& matrix, const randomized_options& options) {
 /// \return        u (m x k), singular_values (k), vt (k x n)
 /// \throws as randomized_range
 ///
-/// Cost: (4 + 4 q) m n l flops, l = rank + oversampling, and QR and SVD of matrices of l columns; memory for up to three
-/// matrices of m x l and three of n x l.
+/// Cost: (4 + 4 q) m n l flops, l = rank + oversampling, and QR and SVD of matrices of l columns; memory for up to
+/// three matrices of m x l and three of n x l.
 /// Source: Halko, Martinsson & Tropp 2011, Alg. 5.1.
 /// \snippet tests/unit/linalg.cpp randomized_svd
 template <execution_policy Policy, any_tensor Matrix>

@@ -45,9 +45,9 @@ struct hooi_result : tucker_tensor<Tensor> {
 /// \return        core, factors with orthonormal columns, status, iterations, relative error, history of the fit
 /// \throws as st_hosvd, and argument_error without ranks
 ///
-/// Cost per iteration: N projections of the tensor onto all factors but one, each in its cheapest order, N small SVDs, and
-/// the core. Memory beyond the result: that of st_hosvd for the start, then two partly projected tensors; at the end that
-/// of relative_error.
+/// Cost per iteration: N projections of the tensor onto all factors but one, each in its cheapest order, N small SVDs,
+/// and the core. Memory beyond the result: that of st_hosvd for the start, then two partly projected tensors; at the
+/// end that of relative_error.
 /// Source: De Lathauwer et al. 2000b; Kolda & Bader 2009, Fig. 4.4.
 /// \snippet tests/unit/hosvd.cpp hooi
 template <execution_policy Policy, any_tensor Tensor>

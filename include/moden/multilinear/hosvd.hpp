@@ -89,10 +89,10 @@ inline double relative(double squared_error, double energy) {
 /// \throws argument_error if a rank is 0 or above the extent, tolerance or energy are out of range or both given, the
 ///         tensor holds NaN or infinity, or the progress callback returned false
 ///
-/// Cost with the Gram method: sum_n (I_n + 1) prod(I) flops, eigenvectors of N matrices of I_n x I_n, and the core, which is a
-/// multi_mode_product. No unfolding is formed, except that of an inner mode longer than all others together. Memory beyond
-/// the result: the largest Gram matrix with its eigenvectors or two partly reduced tensors, whichever is more; with
-/// error_measure::residual, the default, also a reconstruction and the memory of relative_error.
+/// Cost with the Gram method: sum_n (I_n + 1) prod(I) flops, eigenvectors of N matrices of I_n x I_n, and the core,
+/// which is a multi_mode_product. No unfolding is formed, except that of an inner mode longer than all others together.
+/// Memory beyond the result: the largest Gram matrix with its eigenvectors or two partly reduced tensors, whichever is
+/// more; with error_measure::residual, the default, also a reconstruction and the memory of relative_error.
 /// Source: De Lathauwer et al. 2000; 001 Algorithm 1, Eqs. 3.4, 3.8, 3.9.
 /// \snippet tests/unit/hosvd.cpp hosvd
 template <execution_policy Policy, any_tensor Tensor>
@@ -154,11 +154,11 @@ auto hosvd(const Tensor& tensor, const hosvd_options& options = {}) {
 /// \return        core, factors with orthonormal columns, report per mode (singular values of the partly reduced tensors)
 /// \throws as hosvd; argument_error too if mode_order is not a permutation of the modes
 ///
-/// Cost: the sum over modes of a Gram matrix, (I_n + 1) prod(current extents) flops, its eigenvectors, and a product of the
-/// tensor as reduced so far; with ranks given the order of the modes minimises it (passes over memory counted too). Memory
-/// beyond the result: two reduced tensors, together no larger than the input when the first mode treated is at least halved,
-/// or the largest Gram matrix with its eigenvectors. svd_method::qr takes panels of up to two thirds of the tensor instead
-/// and three matrices of I_n x I_n.
+/// Cost: the sum over modes of a Gram matrix, (I_n + 1) prod(current extents) flops, its eigenvectors, and a product of
+/// the tensor as reduced so far; with ranks given the order of the modes minimises it (passes over memory counted too).
+/// Memory beyond the result: two reduced tensors, together no larger than the input when the first mode treated is at
+/// least halved, or the largest Gram matrix with its eigenvectors. svd_method::qr takes panels of up to two thirds of
+/// the tensor instead and three matrices of I_n x I_n.
 /// Source: Vannieuwenhoven et al. 2012, Alg. 3.1; 001 Eqs. 3.8, 3.9.
 /// \snippet tests/unit/hosvd.cpp st_hosvd
 template <execution_policy Policy, any_tensor Tensor>

@@ -139,9 +139,9 @@ inline constexpr std::size_t contracted_order(std::size_t order) { return order 
 /// \throws shape_error if mode >= N, if the matrix does not have I_n columns (the vector I_n elements), or if the tensor
 ///         has no elements
 ///
-/// Cost: 2 J prod(I) flops, no memory beyond the result. One GEMM for the first and last mode, otherwise a strided batch of
-/// slabs. Where the modes behind an inner mode have only C = 2 to 4 elements together and neither I_n C nor J C exceeds 64,
-/// it is one GEMM with C times the flops, and a matrix of I_n C x J C.
+/// Cost: 2 J prod(I) flops, no memory beyond the result. One GEMM for the first and last mode, otherwise a strided
+/// batch of slabs. Where the modes behind an inner mode have only C = 2 to 4 elements together and neither I_n C nor J
+/// C exceeds 64, it is one GEMM with C times the flops, and a matrix of I_n C x J C.
 /// Source: Kolda & Bader 2009, Sec. 2.5; 001 Eq. 3.2.
 /// \snippet tests/unit/mode_product.cpp mode_product
 template <execution_policy Policy, any_tensor Tensor, any_tensor Matrix>
@@ -198,8 +198,8 @@ struct multi_mode_product_options {
 /// \throws shape_error if the number of modes and matrices differs, a mode is out of range or appears twice, or a matrix
 ///         does not fit its mode
 ///
-/// Cost: the minimum over all orders of sum 2 J_n prod(current extents) flops, and C times that in a step where mode_product
-/// says so; memory for two intermediate tensors.
+/// Cost: the minimum over all orders of sum 2 J_n prod(current extents) flops, and C times that in a step where
+/// mode_product says so; memory for two intermediate tensors.
 /// Source: Kolda & Bader 2009, Sec. 2.5; 001 Eq. 3.3 (the products commute).
 /// \snippet tests/unit/mode_product.cpp multi_mode_product
 template <execution_policy Policy, any_tensor Tensor, any_tensor Matrix>

@@ -132,9 +132,9 @@ std::size_t check_cp_factors(const std::vector<matrix_view<const T, Space>>& fac
 /// \return        I_n x R
 /// \throws shape_error if the factors do not fit the tensor or mode >= N
 ///
-/// Cost: 2 R prod(I) flops in one GEMM, and for inner modes 2 R I_n min(L, C) more, with L and C the numbers of elements
-/// before and after mode n. Memory beyond the result: R (L + C) for the products of the factors on either side, up to half as
-/// much again while they are formed, and R I_n min(L, C) for inner modes.
+/// Cost: 2 R prod(I) flops in one GEMM, and for inner modes 2 R I_n min(L, C) more, with L and C the numbers of
+/// elements before and after mode n. Memory beyond the result: R (L + C) for the products of the factors on either
+/// side, up to half as much again while they are formed, and R I_n min(L, C) for inner modes.
 /// Source: Kolda & Bader 2009, Sec. 3.4; splitting into left and right partial products: Phan et al. 2013.
 /// \snippet tests/unit/cp.cpp mttkrp
 template <execution_policy Policy, any_tensor Tensor, any_tensor Matrix>

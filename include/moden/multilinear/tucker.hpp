@@ -142,8 +142,9 @@ auto reconstruct(const tucker_tensor<Tensor>& tucker, const std::vector<index_ra
 /// \return       the relative error; 0 if both are zero, infinity if only X is
 /// \throws shape_error if the shapes do not agree
 ///
-/// Cost: that of a reconstruction, in blocks of at most about 4 million elements (or one index of mode 0). Memory: one such
-/// block, and X^ with mode 0 still reduced, R_0 x I_1 x ... x I_{N-1}, with what multi_mode_product takes to make it.
+/// Cost: that of a reconstruction, in blocks of at most about 4 million elements (or one index of mode 0). Memory: one
+/// such block, and X^ with mode 0 still reduced, R_0 x I_1 x ... x I_{N-1}, with what multi_mode_product takes to make
+/// it.
 /// \snippet tests/unit/hosvd.cpp relative_error
 template <execution_policy Policy, any_tensor Tensor, class Core>
 double relative_error(const Policy& policy, const Tensor& tensor, const tucker_tensor<Core>& tucker) {

@@ -55,9 +55,9 @@ struct left_vectors {
 /// R of the QR factorization of X', one panel after another: stack the R so far on the panel's columns (as rows) and
 /// factorize again. Returns R as a row-major columns x columns buffer, columns = panels.rows().
 ///
-/// Cost: 2 rows^2 columns flops and up to a quarter more for the stacked R (half where X has less than twelve times as many
-/// columns as rows). Memory: two rows x rows matrices and a panel, which is a third of X or less: at most 2^18 elements or
-/// four times as many columns as rows, whichever is more.
+/// Cost: 2 rows^2 columns flops and up to a quarter more for the stacked R (half where X has less than twelve times as
+/// many columns as rows). Memory: two rows x rows matrices and a panel, which is a third of X or less: at most 2^18
+/// elements or four times as many columns as rows, whichever is more.
 template <class T, class Policy, class Panels>
 auto triangular_factor(const Policy& policy, const Panels& panels) {
     using space = typename Policy::memory_space;
