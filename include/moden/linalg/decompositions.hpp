@@ -89,8 +89,8 @@ struct make_diagonal_positive {
 /// \throws shape_error if the argument is not a matrix or is empty; argument_error for NaN or infinity;
 ///         solver_error if LAPACK does not converge
 ///
-/// Cost: about 6 m n k flops + 20 k^3; memory for one copy of A and LAPACK's workspace. Never forms a square m x m or n x n
-/// factor.
+/// Cost: about 6 m n k flops + 20 k^3; memory for one copy of A and LAPACK's workspace. Never forms a square m x m or n
+/// x n factor.
 /// Source: Golub & Van Loan 2013, Sec. 8.6; LAPACK gesdd.
 /// \snippet tests/unit/linalg.cpp thin_svd
 template <execution_policy Policy, any_tensor Matrix>
