@@ -40,7 +40,9 @@ TEST_CASE_TEMPLATE("thin_svd: factors, values of Jacobi's method, signs", Cell, 
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};
     const std::size_t shapes[][2] = {{1, 1}, {20, 1}, {1, 20}, {30, 12}, {11, 40}, {16, 16}};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const auto host = random_tensor<T, 2>({rows, columns}, 1);
         const array a = to_array(host);
         const auto result = moden::thin_svd(policy, to_policy(policy, host));
@@ -99,7 +101,9 @@ TEST_CASE_TEMPLATE("qr: Q, R, no negative entry on the diagonal", Cell, MODEN_TE
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};
     const std::size_t shapes[][2] = {{1, 1}, {9, 1}, {8, 8}, {50, 13}};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const auto host = random_tensor<T, 2>({rows, columns}, 3);
         const auto result = moden::qr(policy, to_policy(policy, host));
         const array q = to_array(policy, result.q);

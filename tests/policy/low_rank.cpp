@@ -33,7 +33,9 @@ const std::size_t shapes[][2] = {{70, 40}, {40, 90}, {25, 25}};
 TEST_CASE_TEMPLATE("randomized_range: orthonormal, nearly the best range, the same on every policy", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const auto host = to_tensor<T, 2>(decaying_matrix(rows, columns, 25, 1));
         const array a = to_array(host);
         for (const std::size_t power : {std::size_t{0}, std::size_t{2}}) {
@@ -67,7 +69,9 @@ TEST_CASE_TEMPLATE("randomized_range: a matrix of exactly that rank is reproduce
 TEST_CASE_TEMPLATE("randomized_svd: leading triplets", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const auto host = to_tensor<T, 2>(decaying_matrix(rows, columns, 20, 4));
         const array a = to_array(host);
         const auto result = moden::randomized_svd(policy, to_policy(policy, host), {.rank = 4, .oversampling = 8, .seed = 5});
@@ -93,7 +97,9 @@ TEST_CASE_TEMPLATE("randomized_svd: leading triplets", Cell, MODEN_TEST_CELLS) {
 TEST_CASE_TEMPLATE("block_krylov_svd: converges, and its residuals are what it says", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const auto host = to_tensor<T, 2>(decaying_matrix(rows, columns, 25, 6));
         const array a = to_array(host);
         const double tolerance = 100 * Cell::eps;

@@ -78,7 +78,9 @@ TEST_CASE_TEMPLATE("eigh: all values and the leading vectors", Cell, MODEN_TEST_
                                    {"repeated", repeated},
                                    {"zero", std::vector<double>(17, 0.0)},
                                    {"long", geometric(130, 0.95)}};
-    for (const auto& [name, values] : cases) {
+    for (const auto& one : cases) {
+        const char* const name = one.name;
+        const std::vector<double>& values = one.values;
         const std::size_t n = values.size();
         const array a = rounded<T>(symmetric_with_spectrum(values, 20));
         const double scale = std::max(std::abs(values.front()), std::abs(values.back()));
@@ -110,7 +112,9 @@ TEST_CASE_TEMPLATE("svd: tall, square and wide, both storage orders, known singu
     using Policy = typename Cell::policy;
     const Policy policy{};
     const std::size_t shapes[][2] = {{1, 1}, {7, 1}, {1, 6}, {5, 5}, {30, 7}, {8, 29}, {200, 12}, {9, 150}, {64, 64}};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const std::size_t k = std::min(rows, columns);
         std::vector<double> repeated(k, 2.0);
         std::fill(repeated.begin() + static_cast<std::ptrdiff_t>(k / 2), repeated.end(), 0.5);
@@ -150,7 +154,9 @@ TEST_CASE_TEMPLATE("qr: both storage orders, with R, without it, R alone", Cell,
     using Policy = typename Cell::policy;
     const Policy policy{};
     const std::size_t shapes[][2] = {{1, 1}, {9, 1}, {6, 6}, {40, 7}, {300, 20}, {90, 70}};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const array a = random_matrix(rows, columns, 22);
         const double scale = frobenius(a);
         for (int combination = 0; combination < 4; ++combination) {
@@ -213,7 +219,9 @@ TEST_CASE_TEMPLATE("cholesky_solve: right sides of both storage orders", Cell, M
     using Policy = typename Cell::policy;
     const Policy policy{};
     const std::size_t shapes[][2] = {{1, 1}, {5, 2}, {6, 40}, {60, 7}};
-    for (const auto& [n, others] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t n = extents[0];
+        const std::size_t others = extents[1];
         const array a = rounded<T>(symmetric_with_spectrum(geometric(n, 0.97), 24));
         const array b = random_matrix(n, others, 25);
         for (int combination = 0; combination < 8; ++combination) {

@@ -132,7 +132,9 @@ TEST_CASE_TEMPLATE("copy of a matrix: same order, transposing, with gaps", Cell,
     using Policy = typename Cell::policy;
     const Policy policy{};
     const std::size_t shapes[][2] = {{0, 3}, {3, 0}, {1, 1}, {1, 9}, {9, 1}, {16, 16}, {17, 33}, {130, 200}, {3, 20000}, {20000, 3}};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const array values = random_matrix(rows, columns, 2);
         for (int combination = 0; combination < 8; ++combination) {
             const std::size_t padding = (combination & 4) != 0 ? 5 : 0;
@@ -168,8 +170,9 @@ TEST_CASE_TEMPLATE("permute: every permutation of up to four modes, some of six"
         {{2, 3, 2, 4, 3, 5}, {{5, 4, 3, 2, 1, 0}, {0, 5, 1, 4, 2, 3}, {3, 4, 5, 0, 1, 2}, {0, 1, 2, 3, 4, 5}, {1, 0, 2, 3, 5, 4}}},
         {{3, 0, 2}, {{2, 1, 0}}},
     };
-    for (const auto& [shape, listed] : cases) {
-        std::vector<moden::extents> all = listed;
+    for (const auto& one : cases) {
+        const moden::extents& shape = one.shape;
+        std::vector<moden::extents> all = one.axes;
         if (all.empty()) {
             moden::extents axes(shape.size());
             std::iota(axes.begin(), axes.end(), std::size_t{0});
@@ -233,7 +236,9 @@ TEST_CASE_TEMPLATE("transform_grid: every pair once", Cell, MODEN_TEST_CELLS) {
     const Policy policy{};
     const std::size_t shapes[][2] = {{0, 0},  {0, 5},    {5, 0},     {1, 1},    {1, 40000}, {40000, 1}, {3, 257},
                                      {257, 3}, {70000, 2}, {2, 70000}, {127, 129}, {16384, 2}, {300, 301}};
-    for (const auto& [rows, columns] : shapes) {
+    for (const auto& extents : shapes) {
+        const std::size_t rows = extents[0];
+        const std::size_t columns = extents[1];
         const placed<Policy, T> values(policy, std::vector<T>(rows * columns + 1, T(1)));
         policy.transform_grid(rows, columns, mark_pair<T>{values.data(), columns});
         std::vector<T> expected(rows * columns + 1, T(1));
