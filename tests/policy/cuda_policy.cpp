@@ -6,6 +6,7 @@
 #ifdef MODEN_TEST_CUDA
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <stdexcept>
@@ -82,6 +83,19 @@ TEST_CASE("cuda_policy: can be moved, not copied, and says which device and stre
     CHECK(second.stream() == stream);
     CHECK(second.device() == 0);
     CHECK(moden::norm(second, tensor) == doctest::Approx(moden::norm(random_tensor<double, 2>({5, 7}, 1))));
+}
+
+TEST_CASE("cuda_policy: assignment replaces one policy by another") {
+    cuda_policy policy;
+    const auto before = moden::to_device(policy, random_tensor<double, 2>({5, 7}, 1));
+    cuda_policy next;
+    const cudaStream_t stream = next.stream();
+    policy = std::move(next);
+    CHECK(policy.stream() == stream);
+    const auto after = moden::to_device(policy, random_tensor<double, 2>({5, 7}, 2));
+    const auto product = moden::mode_product(policy, after, after, 1);
+    CHECK(moden::to_host(policy, product).shape() == std::array<std::size_t, 2>{5, 5});
+    CHECK(before.size() == 35);
 }
 
 TEST_CASE("cuda_policy: errors name what was wrong, and the policy works on") {

@@ -82,6 +82,16 @@ public:
         parameters_ = {parameters, device};
     }
 
+    cuda_context(cuda_context&&) noexcept = default;
+    /// Exchanges everything: what is replaced goes all at once, its handles before its stream.
+    cuda_context& operator=(cuda_context&& other) noexcept {
+        std::swap(home_, other.home_);
+        std::swap(blas_, other.blas_);
+        std::swap(solver_, other.solver_);
+        std::swap(parameters_, other.parameters_);
+        return *this;
+    }
+
     int device() const { return home_->device(); }
     cudaStream_t stream() const { return home_->stream(); }
     cublasHandle_t blas() const { return blas_.get(); }
