@@ -229,6 +229,14 @@ inline array orthonormalized(array a) {
     return a;
 }
 
+inline long double long_product(const long double* a, const long double* b, std::size_t count) {
+    long double sum = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
 struct reference_svd {
     array u;
     std::vector<double> values;  ///< descending
@@ -247,17 +255,14 @@ inline reference_svd jacobi_svd(const array& matrix) {
         std::copy_n(&matrix.data[i * n], n, &rows[i * width]);
         rows[i * width + n + i] = 1;
     }
-    const auto product = [&](std::size_t p, std::size_t q) {
-        return std::inner_product(&rows[p * width], &rows[p * width] + n, &rows[q * width], 0.0L);
-    };
     bool rotated = true;
     for (int sweep = 0; sweep < 60 && rotated; ++sweep) {
         rotated = false;
         for (std::size_t p = 0; p < m; ++p) {
             for (std::size_t q = p + 1; q < m; ++q) {
-                const long double pp = product(p, p);
-                const long double qq = product(q, q);
-                const long double pq = product(p, q);
+                const long double pp = long_product(&rows[p * width], &rows[p * width], n);
+                const long double qq = long_product(&rows[q * width], &rows[q * width], n);
+                const long double pq = long_product(&rows[p * width], &rows[q * width], n);
                 if (std::abs(pq) <= 1e-18L * std::sqrt(pp * qq)) {
                     continue;
                 }
@@ -277,7 +282,7 @@ inline reference_svd jacobi_svd(const array& matrix) {
     }
     std::vector<double> lengths(m);
     for (std::size_t i = 0; i < m; ++i) {
-        lengths[i] = static_cast<double>(std::sqrt(product(i, i)));
+        lengths[i] = static_cast<double>(std::sqrt(long_product(&rows[i * width], &rows[i * width], n)));
     }
     std::vector<std::size_t> order(m);
     std::iota(order.begin(), order.end(), std::size_t{0});
