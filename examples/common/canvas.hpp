@@ -28,8 +28,9 @@ inline constexpr color faint{0.45F, 0.48F, 0.52F};
 inline constexpr color grid_gray{0.88F, 0.89F, 0.90F};
 
 /// Colours that are told apart also by readers who are colour-blind (after Okabe & Ito 2008).
-inline constexpr color palette[]{{0.00F, 0.45F, 0.70F}, {0.84F, 0.37F, 0.00F}, {0.00F, 0.62F, 0.45F}, {0.80F, 0.47F, 0.65F},
-                                 {0.34F, 0.71F, 0.91F}, {0.90F, 0.62F, 0.00F}, {0.45F, 0.34F, 0.65F}, {0.40F, 0.40F, 0.40F}};
+inline constexpr color palette[]{{0.00F, 0.45F, 0.70F}, {0.84F, 0.37F, 0.00F}, {0.00F, 0.62F, 0.45F},
+                                 {0.80F, 0.47F, 0.65F}, {0.34F, 0.71F, 0.91F}, {0.90F, 0.62F, 0.00F},
+                                 {0.45F, 0.34F, 0.65F}, {0.40F, 0.40F, 0.40F}};
 
 /// Where a text stands in relation to the point it is drawn at.
 enum class align { left, center, right };
@@ -42,7 +43,8 @@ using picture = moden::tensor<float, 3>;
 
 class canvas {
 public:
-    canvas(std::size_t height, std::size_t width, color background = white) : pixels_(picture::shape_type{height, width, 3}, 0.0F) {
+    canvas(std::size_t height, std::size_t width, color background = white)
+        : pixels_(picture::shape_type{height, width, 3}, 0.0F) {
         fill_rectangle(0, 0, static_cast<double>(width), static_cast<double>(height), background);
     }
 
@@ -71,7 +73,7 @@ public:
 
     void disc(double x, double y, double radius, color paint) { draw_strokes({{{x, y}, {x, y}}}, 2 * radius, paint); }
 
-    /// One line of text. (x, y) is its left end, middle or right end, on the baseline; `size` is the height of capitals.
+    /// One line of text. (x, y) is its left end, middle or right end on the baseline, `size` the height of capitals.
     void text(double x, double y, std::string_view words, double size, color paint = ink, align where = align::left) {
         const double unit = size / font_cap_height;
         double pen = x - (where == align::left ? 0.0 : where == align::center ? 0.5 : 1.0) * text_width(words, size);
@@ -98,8 +100,8 @@ public:
         return units * size / font_cap_height;
     }
 
-    /// Another picture with its upper left corner at (x, y), resized to `height` x `width` by bilinear interpolation (grown)
-    /// or by averaging (shrunk).
+    /// Another picture with its upper left corner at (x, y), resized to `height` x `width` by bilinear interpolation
+    /// (grown) or by averaging (shrunk).
     void paste(const picture& image, std::size_t x, std::size_t y, std::size_t height, std::size_t width) {
         for (std::size_t row = 0; row < height && y + row < this->height(); ++row) {
             for (std::size_t column = 0; column < width && x + column < this->width(); ++column) {
@@ -165,14 +167,16 @@ private:
     }
 
     /// Coverage of the pixels near a segment, from their distance to it.
-    static void cover(point a, point b, double radius, std::vector<float>& coverage, std::size_t x0, std::size_t x1, std::size_t y0,
-                      std::size_t y1) {
+    static void cover(point a, point b, double radius, std::vector<float>& coverage, std::size_t x0, std::size_t x1,
+                      std::size_t y0, std::size_t y1) {
         const double dx = b.x - a.x;
         const double dy = b.y - a.y;
         const double squared = dx * dx + dy * dy;
         const auto bound = [&](double low, double high, std::size_t first, std::size_t last) {
-            return std::pair{static_cast<std::size_t>(std::clamp(std::floor(low - radius - 1), static_cast<double>(first), static_cast<double>(last))),
-                             static_cast<std::size_t>(std::clamp(std::ceil(high + radius + 1), static_cast<double>(first), static_cast<double>(last)))};
+            return std::pair{static_cast<std::size_t>(std::clamp(
+                                 std::floor(low - radius - 1), static_cast<double>(first), static_cast<double>(last))),
+                             static_cast<std::size_t>(std::clamp(
+                                 std::ceil(high + radius + 1), static_cast<double>(first), static_cast<double>(last)))};
         };
         const auto [left, right] = bound(std::min(a.x, b.x), std::max(a.x, b.x), x0, x1);
         const auto [top, bottom] = bound(std::min(a.y, b.y), std::max(a.y, b.y), y0, y1);
@@ -199,7 +203,9 @@ private:
                 const bool visible = position < length;
                 const double step = std::min((visible ? length : 2 * length) - position, whole - done);
                 if (visible) {
-                    const auto at = [&](double s) { return point{a.x + (b.x - a.x) * s / whole, a.y + (b.y - a.y) * s / whole}; };
+                    const auto at = [&](double s) {
+                        return point{a.x + (b.x - a.x) * s / whole, a.y + (b.y - a.y) * s / whole};
+                    };
                     result.push_back({at(done), at(done + step)});
                 }
                 done += std::max(step, 1e-9);
@@ -210,7 +216,8 @@ private:
         return result;
     }
 
-    static float resampled(const picture& image, std::size_t row, std::size_t height, std::size_t column, std::size_t width, std::size_t channel) {
+    static float resampled(const picture& image, std::size_t row, std::size_t height, std::size_t column,
+                           std::size_t width, std::size_t channel) {
         const auto weights = [](std::size_t index, std::size_t target, std::size_t source) {
             // A tent as wide as a pixel of the coarser of the two pictures.
             const double scale = static_cast<double>(source) / static_cast<double>(target);
@@ -222,12 +229,16 @@ private:
         const auto [x, reach_x] = weights(column, width, image.shape()[1]);
         const auto last = [](std::size_t extent) { return static_cast<std::ptrdiff_t>(extent) - 1; };
         double sum = 0, total = 0;
-        for (auto i = static_cast<std::ptrdiff_t>(std::ceil(y - reach_y)); i <= static_cast<std::ptrdiff_t>(std::floor(y + reach_y)); ++i) {
+        for (auto i = static_cast<std::ptrdiff_t>(std::ceil(y - reach_y));
+             i <= static_cast<std::ptrdiff_t>(std::floor(y + reach_y)); ++i) {
             const double wy = 1 - std::abs(static_cast<double>(i) - y) / reach_y;
-            for (auto j = static_cast<std::ptrdiff_t>(std::ceil(x - reach_x)); j <= static_cast<std::ptrdiff_t>(std::floor(x + reach_x)); ++j) {
+            for (auto j = static_cast<std::ptrdiff_t>(std::ceil(x - reach_x));
+                 j <= static_cast<std::ptrdiff_t>(std::floor(x + reach_x)); ++j) {
                 const double weight = wy * (1 - std::abs(static_cast<double>(j) - x) / reach_x);
-                sum += weight * static_cast<double>(image(static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(i, 0, last(image.shape()[0]))),
-                                                          static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(j, 0, last(image.shape()[1]))), channel));
+                sum += weight * static_cast<double>(image(
+                                    static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(i, 0, last(image.shape()[0]))),
+                                    static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(j, 0, last(image.shape()[1]))),
+                                    channel));
                 total += weight;
             }
         }

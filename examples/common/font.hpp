@@ -19,29 +19,32 @@ using polyline = std::vector<point>;
 
 namespace detail {
 
-/// Strokes of the characters from '!' to '~', separated by blanks. A point is two digits: x from 0 at the left, then y from
-/// 0 (descender) over 3 (baseline) and 9 (small letters) to c (capitals) and d, in hexadecimal. A stroke that starts with ~
-/// is a smooth curve steered by its points, closed if the first is also the last; a point given twice is a dot.
+/// Strokes of the characters from '!' to '~', separated by blanks. A point is two hexadecimal digits: x from 0 at the
+/// left, then y from 0 (descender) over 3 (baseline) and 9 (small letters) to c (capitals) and d. A stroke that starts
+/// with ~ is a smooth curve steered by its points, closed if the first is also the last; a point given twice is a dot.
 inline constexpr std::array<std::string_view, 94> stroke_font{
     "0c06 0303", "0c09 2c29", "2c13 4c33 0969 0666", "~5a5c0c0858530305 2d22", "6c03 ~0c2c29090c ~4666634346",
-    "~630a0c3c3a06033367", "0c09", "~2d0a0522", "~0d2a2502", "2b25 0a46 064a", "0646 2824", "1301", "0636", "0303", "4c02",
+    "~630a0c3c3a06033367", "0c09", "~2d0a0522", "~0d2a2502", "2b25 0a46 064a", "0646 2824", "1301", "0636", "0303",
+    "4c02",
     // 0 to 9
     "~0c5c53030c", "1a3c33", "~0a0c5c5803 0353", "~0b1c5c5828 ~2858530305", "434c0666", "5c0c08 ~081a59530305",
     "~0959530309 ~4c0c06", "0c5c13", "~0c5c58080c ~0858530308", "~0c5c56060c ~595413",
     // : ; < = > ? @
     "0808 0404", "1818 1401", "490643", "0747 0545", "094603", "~0a0c5c582826 2323", "~585933355868 ~696c0c036354",
     // A to Z
-    "033c63 1656", "0c03 0c2c 0828 0323 ~2c5c5828 ~28686323", "~5a5c0c035355", "030c 0c1c ~1c6c6313 1303", "5c0c0353 0848",
-    "5c0c03 0848", "~5a5c0c035357 5737", "0c03 5c53 0858", "0c03", "~4c430305", "0c03 5c06 2853", "0c0353", "030c366c63",
-    "030c535c", "~0c6c63030c", "030c 0c2c 0727 ~2c5c5727", "~0c6c63030c 4562", "030c 0c2c 0727 ~2c5c5727 2753",
-    "~5a5c0c0858530305", "0c6c 3c33", "~0c060353565c", "0c336c", "0c234a638c", "0c53 035c", "0c376c 3733", "0c5c0353",
+    "033c63 1656", "0c03 0c2c 0828 0323 ~2c5c5828 ~28686323", "~5a5c0c035355", "030c 0c1c ~1c6c6313 1303",
+    "5c0c0353 0848", "5c0c03 0848", "~5a5c0c035357 5737", "0c03 5c53 0858", "0c03", "~4c430305", "0c03 5c06 2853",
+    "0c0353", "030c366c63", "030c535c", "~0c6c63030c", "030c 0c2c 0727 ~2c5c5727", "~0c6c63030c 4562",
+    "030c 0c2c 0727 ~2c5c5727 2753", "~5a5c0c0858530305", "0c6c 3c33", "~0c060353565c", "0c336c", "0c234a638c",
+    "0c53 035c", "0c376c 3733", "0c5c0353",
     // [ \ ] ^ _ `
     "2d0d0222", "0c42", "0d2d2202", "0a2c4a", "0252", "0c1a",
     // a to z
     "~0959530309 5953", "0c03 ~0959530309", "~583909033354", "5c53 ~0959530309", "0656 ~565909033354", "~4c1c1913 0939",
     "~0959530309 ~5954501001", "0c03 ~0609595653", "0903 0b0b", "~2924200100 2b2b", "0c03 4905 1643", "0c03",
-    "0903 ~0609494643 ~4649898683", "0903 ~0609595653", "~0959530309", "0900 ~0959530309", "5950 ~0959530309", "0903 ~060939",
-    "~4849090646430304", "~1c151333 0939", "~0906035356 5953", "092349", "0923486389", "0943 0349", "0923 4910", "09490343",
+    "0903 ~0609494643 ~4649898683", "0903 ~0609595653", "~0959530309", "0900 ~0959530309", "5950 ~0959530309",
+    "0903 ~060939", "~4849090646430304", "~1c151333 0939", "~0906035356 5953", "092349", "0923486389", "0943 0349",
+    "0923 4910", "09490343",
     // { | } ~
     "~2d1d1807 ~07161222", "0d02", "~0d1d1827 ~27161202", "~05184457"};
 
@@ -63,7 +66,8 @@ inline polyline smooth(const polyline& control) {
             const double t = static_cast<double>(step) / steps;
             const double a = (1 - t) * (1 - t);
             const double b = 2 * t * (1 - t);
-            curve.push_back({a * from.x + b * control[i].x + t * t * to.x, a * from.y + b * control[i].y + t * t * to.y});
+            curve.push_back(
+                {a * from.x + b * control[i].x + t * t * to.x, a * from.y + b * control[i].y + t * t * to.y});
         }
     }
     return curve;
@@ -86,7 +90,8 @@ inline glyph make_glyph(char character) {
     if (character == ' ') {
         return result;
     }
-    const std::size_t index = character > ' ' && character <= '~' ? static_cast<std::size_t>(character - '!') : std::size_t{'?' - '!'};
+    const std::size_t index =
+        character > ' ' && character <= '~' ? static_cast<std::size_t>(character - '!') : std::size_t{'?' - '!'};
     const auto digit = [](char c) { return static_cast<double>(c <= '9' ? c - '0' : c - 'a' + 10); };
     double width = 0;
     polyline stroke;

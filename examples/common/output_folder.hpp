@@ -24,7 +24,7 @@ namespace examples {
 /// one, and put back as they were if one of the moves fails. Files that do not belong to the results are left alone.
 class output_folder {
 public:
-    /// Looks whether the folder can be written, before any long computation. Nothing is created yet.
+    /// Finds out whether the folder can be written, before any long computation. Leaves nothing behind.
     /// \throws moden::io_error if it cannot
     explicit output_folder(std::filesystem::path folder) : folder_(std::move(folder)) {
         using moden::detail::require;
@@ -40,17 +40,13 @@ public:
         }
         require<moden::io_error>(std::filesystem::is_directory(existing_, ignored), "--out '", folder_.string(), "': '",
                                  existing_.string(), "' is not a folder");
-        if (::access(existing_.c_str(), W_OK | X_OK) != 0) {
-            const std::string reason = std::generic_category().message(errno);
-            throw moden::io_error(moden::detail::message("--out '", folder_.string(), "': cannot write into '", existing_.string(),
-                                                         "': ", reason));
-        }
+        const staging probe(existing_);  // the surest way to know whether the folder can be written
     }
 
     /// Calls `write(temporary folder)` and publishes the files that it has left there.
-    /// \param is_stale  whether a file of this name, found in the folder but not among the new ones, is left over from an
-    ///                  earlier run and to be removed
-    /// \throws moden::io_error if a file cannot be written or moved; whatever `write` throws. The folder is as it was then.
+    /// \param is_stale  whether a file of this name, found in the folder but not among the new ones, is left over from
+    ///                  an earlier run and to be removed
+    /// \throws moden::io_error if a file cannot be moved; whatever `write` throws. The folder is as it was then.
     void publish(const std::function<void(const std::filesystem::path&)>& write,
                  const std::function<bool(const std::string&)>& is_stale = {}) const {
         const staging temporary(existing_);
@@ -79,14 +75,23 @@ private:
     class staging {
     public:
         explicit staging(const std::filesystem::path& where) {
+            const auto fail = [&](const std::error_code& reason) {
+                throw moden::io_error(
+                    moden::detail::message("--out: cannot write into '", where.string(), "': ", reason.message()));
+            };
             std::string name = (where / ".moden-XXXXXX").string();
             if (::mkdtemp(name.data()) == nullptr) {
-                const std::string reason = std::generic_category().message(errno);
-                throw moden::io_error(moden::detail::message("--out: cannot create a folder in '", where.string(), "': ", reason));
+                fail({errno, std::generic_category()});
             }
             path_ = name;
-            std::filesystem::create_directory(fresh());
-            std::filesystem::create_directory(old());
+            std::error_code failure;
+            for (const auto& part : {fresh(), old()}) {
+                if (!std::filesystem::create_directory(part, failure) || failure) {
+                    std::error_code ignored;
+                    std::filesystem::remove_all(path_, ignored);
+                    fail(failure);
+                }
+            }
         }
         staging(const staging&) = delete;
         staging& operator=(const staging&) = delete;
@@ -134,8 +139,8 @@ private:
                 std::error_code ignored;
                 std::filesystem::rename(step->second, step->first, ignored);
             }
-            throw moden::io_error(moden::detail::message("--out: cannot move the results into '", folder_.string(), "': ",
-                                                         error.code().message()));
+            throw moden::io_error(moden::detail::message("--out: cannot move the results into '", folder_.string(),
+                                                         "': ", error.code().message()));
         }
     }
 

@@ -20,7 +20,8 @@ enum class axis_scale { linear, logarithmic };
 enum class marks { none, discs };
 enum class tick_values { any, whole_numbers };
 
-/// One line of a plot; without thickness only its marks are drawn. Points that a logarithmic axis cannot show (not positive, not finite) are left out.
+/// One line of a plot; without thickness only its marks are drawn. Points that an axis cannot show (not finite, or not
+/// positive on a logarithmic one) are left out.
 struct series {
     std::string label = {};  ///< for the legend; empty: none
     std::vector<double> x = {};
@@ -78,7 +79,8 @@ inline std::string tick_text(double value) {
 /// An axis with its limits and ticks, mapping values to positions in [0, 1].
 class scale {
 public:
-    scale(const axis& wanted, double low, double high, int about_ticks) : logarithmic_(wanted.scale == axis_scale::logarithmic) {
+    scale(const axis& wanted, double low, double high, int about_ticks)
+        : logarithmic_(wanted.scale == axis_scale::logarithmic) {
         low = wanted.first.value_or(low);
         high = wanted.last.value_or(high);
         if (logarithmic_) {
@@ -89,7 +91,8 @@ public:
                 high_ += 0.25;
             }
             const int step = std::max(1, static_cast<int>(std::ceil((high_ - low_) / about_ticks)));
-            for (int decade = static_cast<int>(std::floor(low_)); decade <= static_cast<int>(std::ceil(high_)); ++decade) {
+            for (int decade = static_cast<int>(std::floor(low_)); decade <= static_cast<int>(std::ceil(high_));
+                 ++decade) {
                 add_tick(decade, decade % step == 0);
                 for (int k = 2; step == 1 && k < 10; ++k) {
                     add_tick(decade + std::log10(k), high_ - low_ < 2.2 && (k == 2 || k == 5));
@@ -121,7 +124,8 @@ private:
     void add_tick(double value, bool labelled) {
         const double position = (value - low_) / (high_ - low_);
         if (position > -1e-6 && position < 1 + 1e-6) {
-            ticks_.push_back({position, labelled ? tick_text(logarithmic_ ? std::pow(10.0, value) : value) : std::string()});
+            ticks_.push_back(
+                {position, labelled ? tick_text(logarithmic_ ? std::pow(10.0, value) : value) : std::string()});
         }
     }
 
@@ -131,7 +135,8 @@ private:
 };
 
 /// Smallest and largest value that an axis can show; (low, high) if there is none.
-inline std::pair<double, double> limits(const plot& p, std::vector<double> series::*values, const axis& wanted, double low, double high) {
+inline std::pair<double, double> limits(const plot& p, std::vector<double> series::*values, const axis& wanted,
+                                        double low, double high) {
     double least = std::numeric_limits<double>::infinity();
     double most = -least;
     for (const series& line : p.lines) {
@@ -160,7 +165,9 @@ inline void draw(canvas& target, const rectangle& where, const plot& p) {
     const detail::scale y_scale(p.y, y_low, y_high, static_cast<int>(where.height / 45));
     const double left = where.x + 62, right = where.x + where.width - 14;
     const double top = where.y + 44 + (p.note.empty() ? 0 : 16), bottom = where.y + where.height - 42;
-    const auto at = [&](double x, double y) { return point{left + x_scale.position(x) * (right - left), bottom - y_scale.position(y) * (bottom - top)}; };
+    const auto at = [&](double x, double y) {
+        return point{left + x_scale.position(x) * (right - left), bottom - y_scale.position(y) * (bottom - top)};
+    };
 
     for (const shaded_range& range : p.ranges) {
         const double from = std::clamp(at(range.first, y_high).x, left, right);
@@ -222,7 +229,8 @@ inline void draw(canvas& target, const rectangle& where, const plot& p) {
     if (!named.empty()) {
         const double line_height = 17;
         const double x = right - widest - 44;
-        target.fill_rectangle(x - 8, top + 4, right - 2, top + 10 + line_height * static_cast<double>(named.size()), white, 0.85F);
+        target.fill_rectangle(x - 8, top + 4, right - 2, top + 10 + line_height * static_cast<double>(named.size()),
+                              white, 0.85F);
         for (std::size_t i = 0; i < named.size(); ++i) {
             const double y = top + 9 + line_height * (static_cast<double>(i) + 0.5);
             if (named[i]->thickness > 0) {

@@ -61,7 +61,8 @@ inline std::string quoted(const std::string& word) {
 
 /// Runs a program through the shell; neither of its outputs is a terminal.
 /// \param before  shell commands that come first, such as "ulimit -f 1;"
-inline outcome run(const std::string& program, const std::vector<std::string>& arguments, const std::string& before = {}) {
+inline outcome run(const std::string& program, const std::vector<std::string>& arguments,
+                   const std::string& before = {}) {
     const scratch_folder folder;
     std::string command = before + " exec " + quoted(program);
     for (const std::string& argument : arguments) {

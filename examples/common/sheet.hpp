@@ -29,7 +29,7 @@ struct sheet {
     std::vector<std::string> notes = {};    ///< smaller lines below the title
     std::vector<std::string> columns = {};  ///< names above the columns; may be empty
     std::vector<sheet_row> rows = {};
-    std::size_t cell_height = 128;          ///< pictures are resized to this
+    std::size_t cell_height = 128;  ///< pictures are resized to this
     std::size_t cell_width = 128;
 };
 
@@ -41,7 +41,8 @@ inline canvas draw(const sheet& s) {
     double label_width = 0;
     double rows_height = 0;
     const auto row_height = [&](const sheet_row& row) {
-        const bool captions = std::any_of(row.cells.begin(), row.cells.end(), [](const sheet_cell& cell) { return !cell.caption.empty(); });
+        const bool captions = std::any_of(row.cells.begin(), row.cells.end(),
+                                          [](const sheet_cell& cell) { return !cell.caption.empty(); });
         return static_cast<double>(s.cell_height) + gap + (captions ? 18 : 0) + row.space_below;
     };
     for (const sheet_row& row : s.rows) {
@@ -50,7 +51,8 @@ inline canvas draw(const sheet& s) {
         rows_height += row_height(row);
     }
     const double left = 16 + (label_width > 0 ? label_width + 14 : 0);
-    const double top = (s.title.empty() ? 12 : 38) + 18 * static_cast<double>(s.notes.size()) + (s.columns.empty() ? 4 : 24);
+    const double top =
+        (s.title.empty() ? 12 : 38) + 18 * static_cast<double>(s.notes.size()) + (s.columns.empty() ? 4 : 24);
     const double step_x = static_cast<double>(s.cell_width) + gap;
     double needed = left + step_x * static_cast<double>(columns) + 10;
     needed = std::max(needed, canvas::text_width(s.title, 12) + 32);
@@ -63,18 +65,22 @@ inline canvas draw(const sheet& s) {
         result.text(16, 46 + 18 * static_cast<double>(i), s.notes[i], text_size, faint);
     }
     for (std::size_t c = 0; c < s.columns.size(); ++c) {
-        result.text(left + step_x * static_cast<double>(c) + static_cast<double>(s.cell_width) / 2, top - 8, s.columns[c], text_size, ink, align::center);
+        result.text(left + step_x * static_cast<double>(c) + static_cast<double>(s.cell_width) / 2, top - 8,
+                    s.columns[c], text_size, ink, align::center);
     }
     double y = top;
     for (const sheet_row& row : s.rows) {
-        result.text(left - 14, y + static_cast<double>(s.cell_height) / 2 + text_size / 2, row.label, text_size + 1, ink, align::right);
+        result.text(left - 14, y + static_cast<double>(s.cell_height) / 2 + text_size / 2, row.label, text_size + 1,
+                    ink, align::right);
         for (std::size_t c = 0; c < row.cells.size(); ++c) {
             const sheet_cell& cell = row.cells[c];
             const double x = left + step_x * static_cast<double>(c);
             if (cell.image) {
-                result.paste(*cell.image, static_cast<std::size_t>(x), static_cast<std::size_t>(y), s.cell_height, s.cell_width);
+                result.paste(*cell.image, static_cast<std::size_t>(x), static_cast<std::size_t>(y), s.cell_height,
+                             s.cell_width);
             }
-            result.text(x + static_cast<double>(s.cell_width) / 2, y + static_cast<double>(s.cell_height) + 15, cell.caption, text_size, faint, align::center);
+            result.text(x + static_cast<double>(s.cell_width) / 2, y + static_cast<double>(s.cell_height) + 15,
+                        cell.caption, text_size, faint, align::center);
         }
         y += row_height(row);
     }

@@ -36,7 +36,8 @@ struct ensemble {
 };
 
 /// Pointer to the pixels of one picture.
-inline const float* image_at(const image_tensor& images, std::size_t person, std::size_t view, std::size_t light, std::size_t expression) {
+inline const float* image_at(const image_tensor& images, std::size_t person, std::size_t view, std::size_t light,
+                             std::size_t expression) {
     return &images(person, view, light, expression, 0);
 }
 
@@ -55,12 +56,17 @@ inline ensemble render_ensemble(const settings& wanted) {
     ensemble e;
     e.height = e.width = wanted.size;
     e.channels = wanted.colors == faces::channels::rgb ? 3 : 1;
-    faces::tensorfaces_options set{.persons = wanted.persons, .views = wanted.views, .lights = wanted.lights, .expressions = wanted.expressions, .seed = wanted.seed};
+    faces::tensorfaces_options set{.persons = wanted.persons,
+                                   .views = wanted.views,
+                                   .lights = wanted.lights,
+                                   .expressions = wanted.expressions,
+                                   .seed = wanted.seed};
     const std::size_t per_person = wanted.views * wanted.lights * wanted.expressions;
     const faces::render_options options{.size = wanted.size};
     const std::size_t total = (wanted.persons + wanted.unseen) * per_person;
     examples::progress_bar bar("rendering");
-    e.training = faces::tensorfaces(set, options, wanted.colors, [&](std::size_t done, std::size_t) { return bar.update(done, total, "pictures"); });
+    e.training = faces::tensorfaces(set, options, wanted.colors,
+                                    [&](std::size_t done, std::size_t) { return bar.update(done, total, "pictures"); });
     const auto modes = faces::make_tensorfaces_set(set).modes;
     for (std::size_t n = 0; n < 4; ++n) {
         e.names[n] = modes[n].levels;
@@ -71,7 +77,9 @@ inline ensemble render_ensemble(const settings& wanted) {
         set.persons = wanted.unseen;
         set.seed = wanted.seed + 1000003;
         const std::size_t before = wanted.persons * per_person;
-        e.unseen = faces::tensorfaces(set, options, wanted.colors, [&](std::size_t done, std::size_t) { return bar.update(before + done, total, "pictures"); });
+        e.unseen = faces::tensorfaces(set, options, wanted.colors, [&](std::size_t done, std::size_t) {
+            return bar.update(before + done, total, "pictures");
+        });
     }
     return e;
 }
@@ -92,23 +100,27 @@ inline ensemble load_ensemble(const settings& wanted) {
     const std::string what = "--input '" + wanted.input + "': ";
     require<examples::usage_error>(shape.size() == 5 && file.size() > 0, what, "the tensor has the shape ", shape,
                                    " (expected people x views x lights x expressions x pixels)");
-    require<examples::usage_error>(shape[0] > wanted.unseen, what, shape[0], " people, of which --unseen ", wanted.unseen,
-                                   " are kept from the model (expected at least one to be left)");
+    require<examples::usage_error>(shape[0] > wanted.unseen, what, shape[0], " people, of which --unseen ",
+                                   wanted.unseen, " are kept from the model (expected at least one to be left)");
     ensemble e;
     const std::size_t pixels = shape[4];
     if (wanted.picture_height > 0) {
         e.height = wanted.picture_height;
         e.width = wanted.picture_width;
         e.channels = pixels / (e.height * e.width);
-        require<examples::usage_error>((e.channels == 1 || e.channels == 3) && pixels == e.height * e.width * e.channels, what, pixels,
-                                       " pixels do not make pictures of ", e.height, " x ", e.width, " with 1 or 3 channels");
+        require<examples::usage_error>(
+            (e.channels == 1 || e.channels == 3) && pixels == e.height * e.width * e.channels, what, pixels,
+            " pixels do not make pictures of ", e.height, " x ", e.width, " with 1 or 3 channels");
     } else {
         // 3 a^2 = b^2 has no solution in whole numbers: the number of channels of square pictures is never in doubt.
-        const auto root = [](std::size_t area) { return static_cast<std::size_t>(std::llround(std::sqrt(static_cast<double>(area)))); };
+        const auto root = [](std::size_t area) {
+            return static_cast<std::size_t>(std::llround(std::sqrt(static_cast<double>(area))));
+        };
         e.channels = root(pixels) * root(pixels) == pixels ? 1 : 3;
         e.height = e.width = root(pixels / e.channels);
-        require<examples::usage_error>(e.height * e.width * e.channels == pixels, what, pixels,
-                                       " pixels do not make square pictures with 1 or 3 channels (expected --picture HEIGHTxWIDTH)");
+        require<examples::usage_error>(
+            e.height * e.width * e.channels == pixels, what, pixels,
+            " pixels do not make square pictures with 1 or 3 channels (expected --picture HEIGHTxWIDTH)");
     }
     const auto part = [&](std::size_t first, std::size_t count) {
         auto images = image_tensor::from_shape({count, shape[1], shape[2], shape[3], pixels});
@@ -120,7 +132,8 @@ inline ensemble load_ensemble(const settings& wanted) {
     float largest = 0;
     for (const image_tensor* images : {&e.training, &e.unseen}) {
         for (const float value : *images) {
-            require<examples::usage_error>(value >= 0 && value <= 255, what, "the value ", value, " (expected values from 0 to 1, or from 0 to 255)");
+            require<examples::usage_error>(value >= 0 && value <= 255, what, "the value ", value,
+                                           " (expected values from 0 to 1, or from 0 to 255)");
             largest = std::max(largest, value);
         }
     }

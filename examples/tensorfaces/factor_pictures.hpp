@@ -55,7 +55,8 @@ inline examples::picture to_signed_picture(const float* pixels, const ensemble& 
         (value > 0 ? positive : negative) += static_cast<double>(value) * static_cast<double>(value);
     }
     if (std::min(positive, negative) < 0.002 * std::max(positive, negative)) {
-        const auto scale = static_cast<float>((positive > negative ? 1 : -1) * picture_norm / std::sqrt(positive + negative));
+        const auto scale =
+            static_cast<float>((positive > negative ? 1 : -1) * picture_norm / std::sqrt(positive + negative));
         std::transform(shown.begin(), shown.end(), shown.begin(), [&](float value) { return scale * value; });
     } else {
         std::vector<float> magnitudes(shown.size());
@@ -74,8 +75,10 @@ inline examples::picture to_signed_picture(const float* pixels, const ensemble& 
 /// People as rows; views, lights and expressions as columns, one of them changing at a time.
 inline examples::canvas draw_ensemble(const ensemble& e) {
     const auto& shape = e.training.shape();
-    examples::sheet s{.title = "The ensemble: " + moden::detail::message(shape) + " (people x views x lights x expressions x pixels)",
-                      .notes = {"rows: people; columns: every view, then the other lights, then the other expressions, all else as in the middle view"}};
+    examples::sheet s{
+        .title = "The ensemble: " + moden::detail::message(shape) + " (people x views x lights x expressions x pixels)",
+        .notes = {"rows: people; columns: every view, then the other lights, then the other expressions, all else as "
+                  "in the middle view"}};
     set_cell_size(s, e, 96);
     std::vector<levels> conditions;
     const std::size_t middle = shape[1] / 2;
@@ -103,8 +106,10 @@ inline examples::canvas draw_ensemble(const ensemble& e) {
 inline examples::canvas draw_eigenpictures(const ensemble& e, const face_model& model) {
     constexpr std::size_t shown = 8;
     examples::sheet s{.title = "Eigen-pictures of every mode: T = S x people x views x lights x expressions x pixels",
-                      .notes = {"pixels: the columns of U_pixels, which are the eigenfaces of PCA; other modes: the TensorFaces S x U_pixels along that mode,",
-                                "component 1 of all others. Gray is zero where both signs occur. Below: singular value of the component / |T|"}};
+                      .notes = {"pixels: the columns of U_pixels, which are the eigenfaces of PCA; other modes: the "
+                                "TensorFaces S x U_pixels along that mode,",
+                                "component 1 of all others. Gray is zero where both signs occur. Below: singular value "
+                                "of the component / |T|"}};
     set_cell_size(s, e, 112);
     const double norm = moden::norm(e.training);
     const double brightness = typical_norm(e);
@@ -124,7 +129,8 @@ inline examples::canvas draw_eigenpictures(const ensemble& e, const face_model& 
             }
             const auto pixels = moden::mode_product(code, model.factor(4), 0);
             char text[32];
-            std::snprintf(text, sizeof text, "%.2g", static_cast<double>(model.tucker.modes[mode].singular_values[i]) / norm);
+            std::snprintf(text, sizeof text, "%.3f",
+                          static_cast<double>(model.tucker.modes[mode].singular_values[i]) / norm);
             row.cells.push_back({.image = to_signed_picture(pixels.data(), e, brightness), .caption = text});
         }
         s.rows.push_back(std::move(row));
@@ -135,9 +141,12 @@ inline examples::canvas draw_eigenpictures(const ensemble& e, const face_model& 
 /// The basis of persons for different conditions: S x_1 v' x_2 l' x_3 e' x_4 U_pixels.
 inline examples::canvas draw_tensorfaces(const ensemble& e, const face_model& model) {
     const auto& shape = e.training.shape();
-    examples::sheet s{.title = "TensorFaces: the basis of persons under every condition, S x views x lights x expressions x pixels",
-                      .notes = {"rows: components of the person mode. The first is the person common to all; the others are the ways in which persons differ,",
-                                "each drawn as it looks in the view, light and expression of the column: a person is one set of weights for all columns"}};
+    examples::sheet s{
+        .title = "TensorFaces: the basis of persons under every condition, S x views x lights x expressions x pixels",
+        .notes = {"rows: components of the person mode. The first is the person common to all; the others are the ways "
+                  "in which persons differ,",
+                  "each drawn as it looks in the view, light and expression of the column: a person is one set of "
+                  "weights for all columns"}};
     set_cell_size(s, e, 96);
     std::vector<levels> conditions;
     for (std::size_t n = 1; n < 4; ++n) {
@@ -187,7 +196,8 @@ inline std::vector<truncation_step> truncation_ladder(const ensemble& e, const f
         for (std::size_t n = 0; n < 5; ++n) {
             const double full = static_cast<double>(model.tucker.core.shape()[n]);
             const double rank = n < 4 ? std::ceil(full * fraction) : std::round(std::pow(full, fraction));
-            step.ranks.push_back(std::clamp<std::size_t>(static_cast<std::size_t>(rank), 1, model.tucker.core.shape()[n]));
+            step.ranks.push_back(
+                std::clamp<std::size_t>(static_cast<std::size_t>(rank), 1, model.tucker.core.shape()[n]));
             squared_bound += discarded_energy(model, n, step.ranks[n]);
         }
         step.tucker = truncated(model.tucker, step.ranks);
@@ -204,12 +214,16 @@ inline std::vector<truncation_step> truncation_ladder(const ensemble& e, const f
 }
 
 /// True error against rank, each mode by itself and all together, with the bound of 001 Eq. 3.9.
-inline examples::canvas draw_error_by_rank(const ensemble& e, const face_model& model, const std::vector<truncation_step>& ladder) {
+inline examples::canvas draw_error_by_rank(const ensemble& e, const face_model& model,
+                                           const std::vector<truncation_step>& ladder) {
     using namespace examples;
     constexpr double width = 440, height = 320, header = 70;
     canvas picture(static_cast<std::size_t>(header + 2 * height), static_cast<std::size_t>(3 * width + 8));
     picture.text(16, 28, "Relative error of the reconstruction against the rank of each mode", 12);
-    picture.text(16, 50, "discs: |T - T^| / |T| measured on the pictures; dashed: the bound of Eq. 3.9, the square root of the sum of the discarded squared singular values / |T|", 9, faint);
+    picture.text(16, 50,
+                 "discs: |T - T^| / |T| measured on the pictures; dashed: the bound of Eq. 3.9, the square root of the "
+                 "sum of the discarded squared singular values / |T|",
+                 9, faint);
     const double norm = moden::norm(e.training);
     progress_bar bar("measuring errors");
     const auto add = [&](std::size_t panel, plot p, series error, series bound) {
@@ -229,19 +243,26 @@ inline examples::canvas draw_error_by_rank(const ensemble& e, const face_model& 
         }
         p.y.last = 1.08 * largest;
         p.lines = {std::move(error), std::move(bound)};
-        draw(picture, {4 + width * static_cast<double>(panel % 3), header + height * static_cast<double>(panel / 3), width, height}, p);
+        draw(picture,
+             {4 + width * static_cast<double>(panel % 3), header + height * static_cast<double>(panel / 3), width,
+              height},
+             p);
     };
     for (std::size_t n = 0; n < 5; ++n) {
         bar.update(n, 5, mode_names[n]);
         const std::size_t computed = model.tucker.core.shape()[n];
         plot p{.title = std::string(mode_names[n]) + " truncated alone"};
-        p.x = {.label = "rank of " + std::to_string(e.training.shape()[n]), .scale = n == 4 ? axis_scale::logarithmic : axis_scale::linear,
-               .first = 1.0, .last = static_cast<double>(std::max<std::size_t>(2, computed)), .ticks = tick_values::whole_numbers};
+        p.x = {.label = "rank of " + std::to_string(e.training.shape()[n]),
+               .scale = n == 4 ? axis_scale::logarithmic : axis_scale::linear,
+               .first = 1.0,
+               .last = static_cast<double>(std::max<std::size_t>(2, computed)),
+               .ticks = tick_values::whole_numbers};
         series error, bound;
         std::size_t previous = 0;
         for (std::size_t k = 0; k < 6; ++k) {
             const double part = static_cast<double>(k) / 5;
-            const double rank = n == 4 ? std::pow(static_cast<double>(computed), part) : 1 + part * static_cast<double>(computed - 1);
+            const double rank = computed > 8 ? std::pow(static_cast<double>(computed), part)
+                                             : 1 + part * static_cast<double>(computed - 1);
             const auto r = static_cast<std::size_t>(std::lround(rank));
             if (r == previous) {
                 continue;
@@ -290,7 +311,8 @@ inline examples::canvas draw_pictures_by_rank(const ensemble& e, const std::vect
         for (const truncation_step& step : ladder) {
             // Only this picture: a range of one index in each of the first four modes.
             const auto rebuilt = moden::reconstruct(step.tucker, {{at[0], 1}, {at[1], 1}, {at[2], 1}, {at[3], 1}, {}});
-            row.cells.push_back({.image = to_picture(rebuilt.data(), e), .caption = percent(relative_difference(rebuilt.data(), original, e.pixels()))});
+            row.cells.push_back({.image = to_picture(rebuilt.data(), e),
+                                 .caption = percent(relative_difference(rebuilt.data(), original, e.pixels()))});
         }
         s.rows.push_back(std::move(row));
     }

@@ -28,7 +28,9 @@ struct picture_pair {
 
 inline std::vector<picture_pair> choose_pairs(const ensemble& e) {
     const auto& shape = e.training.shape();
-    const auto at = [&](std::size_t p, std::size_t v, std::size_t l, std::size_t x) { return levels{p % shape[0], v % shape[1], l % shape[2], x % shape[3]}; };
+    const auto at = [&](std::size_t p, std::size_t v, std::size_t l, std::size_t x) {
+        return levels{p % shape[0], v % shape[1], l % shape[2], x % shape[3]};
+    };
     const std::size_t middle = shape[1] / 2;
     return {{at(0, middle, 0, 0), at(3, middle + 1, 2, 1)}, {at(5, middle + shape[1] - 1, 0, 1), at(10, middle, 3, 2)}};
 }
@@ -42,8 +44,11 @@ using swap_errors = std::array<double, 5>;
 inline examples::canvas draw_swaps(const ensemble& e, const face_model& model, swap_errors& mean_errors) {
     const std::vector<picture_pair> pairs = choose_pairs(e);
     examples::sheet s{.title = "Exchanged factors: picture a with the person, view, light or expression of picture b",
-                      .columns = {"picture a", "picture b", "person of b", "view of b", "light of b", "expression of b", "all but the person"}};
-    s.notes = {"model: S contracted with rows of the factor matrices, one row exchanged; truth: the true picture of the same combination; below: relative error"};
+                      .columns = {"picture a", "picture b", "person of b", "view of b", "light of b", "expression of b",
+                                  "all but the person"}};
+    s.notes = {
+        "model: S contracted with rows of the factor matrices, one row exchanged; truth: the true picture of the same "
+        "combination; below: relative error"};
     set_cell_size(s, e, 128);
     mean_errors = {};
     for (const picture_pair& pair : pairs) {
@@ -73,9 +78,10 @@ inline examples::canvas draw_swaps(const ensemble& e, const face_model& model, s
 
 /// Relative errors for persons that the model has never seen, each known from one picture.
 struct unseen_errors {
-    std::array<double, 5> model{}, limit{}, nearest{}, mean_person{};  ///< given picture, other view, light, expression, all others
-    std::array<std::size_t, 4> recognised{};                          ///< how often view [1], light [2], expression [3] were right
-    std::size_t given = 0;                                             ///< number of given pictures
+    std::array<double, 5> model{}, limit{}, nearest{},
+        mean_person{};                        ///< given picture, other view, light, expression, all others
+    std::array<std::size_t, 4> recognised{};  ///< how often view [1], light [2], expression [3] were right
+    std::size_t given = 0;                    ///< number of given pictures
 };
 
 /// Mean picture of the training persons under one condition.
@@ -96,7 +102,8 @@ inline std::size_t nearest_person(const ensemble& e, const float* picture, const
     std::size_t best = 0;
     double least = -1;
     for (std::size_t p = 0; p < e.training.shape()[0]; ++p) {
-        const double difference = relative_difference(image_at(e.training, p, condition[1], condition[2], condition[3]), picture, e.pixels());
+        const double difference =
+            relative_difference(image_at(e.training, p, condition[1], condition[2], condition[3]), picture, e.pixels());
         if (least < 0 || difference < least) {
             least = difference;
             best = p;
@@ -108,7 +115,8 @@ inline std::size_t nearest_person(const ensemble& e, const float* picture, const
 /// Conditions of the given pictures: every level of every mode occurs as the others change.
 inline levels given_condition(const ensemble& e, std::size_t person, std::size_t index) {
     const auto& shape = e.training.shape();
-    return {person, (shape[1] / 2 + index + person) % shape[1], (2 * index + person) % shape[2], (index + person) % shape[3]};
+    return {person, (shape[1] / 2 + index + person) % shape[1], (2 * index + person) % shape[2],
+            (index + person) % shape[3]};
 }
 
 /// Estimates every unseen person from single pictures and predicts all the others.
@@ -139,13 +147,17 @@ inline unseen_errors evaluate_unseen(const ensemble& e, const face_model& model)
                     for (std::size_t x = 0; x < shape[3]; ++x) {
                         const float* truth = image_at(e.unseen, p, v, l, x);
                         const auto mean = mean_picture(e, v, l, x);
-                        const std::array<double, 4> errors{relative_difference(&predicted(v, l, x, 0), truth, pixels), relative_difference(&limit(v, l, x, 0), truth, pixels),
-                                                           relative_difference(image_at(e.training, alike, v, l, x), truth, pixels),
-                                                           relative_difference(mean.data(), truth, pixels)};
-                        const bool same_view = v == given[1], same_light = l == given[2], same_expression = x == given[3];
-                        const std::array<bool, 5> belongs{same_view && same_light && same_expression, !same_view && same_light && same_expression,
-                                                          same_view && !same_light && same_expression, same_view && same_light && !same_expression,
-                                                          !(same_view && same_light && same_expression)};
+                        const std::array<double, 4> errors{
+                            relative_difference(&predicted(v, l, x, 0), truth, pixels),
+                            relative_difference(&limit(v, l, x, 0), truth, pixels),
+                            relative_difference(image_at(e.training, alike, v, l, x), truth, pixels),
+                            relative_difference(mean.data(), truth, pixels)};
+                        const bool same_view = v == given[1], same_light = l == given[2],
+                                   same_expression = x == given[3];
+                        const std::array<bool, 5> belongs{
+                            same_view && same_light && same_expression, !same_view && same_light && same_expression,
+                            same_view && !same_light && same_expression, same_view && same_light && !same_expression,
+                            !(same_view && same_light && same_expression)};
                         for (std::size_t i = 0; i < 5; ++i) {
                             if (belongs[i]) {
                                 count[i] += 1;
@@ -172,17 +184,23 @@ inline unseen_errors evaluate_unseen(const ensemble& e, const face_model& model)
 inline examples::canvas draw_unseen(const ensemble& e, const face_model& model) {
     const auto& shape = e.unseen.shape();
     examples::sheet s{.title = "Persons that the model has never seen, known from one picture each",
-                      .notes = {"from the given picture alone: person, view, light and expression by alternating least squares, then exchanged; below: relative error",
-                                "(in brackets: the mean training person under the same condition). Last column: a training person under the estimated condition"},
-                      .columns = {"given", "estimated", "another view", "another light", "another expression", "all three", "another person"}};
+                      .notes = {"from the given picture alone: person, view, light and expression by alternating least "
+                                "squares, then exchanged; below: relative error",
+                                "(in brackets: the mean training person under the same condition). Last column: a "
+                                "training person under the estimated condition"},
+                      .columns = {"given", "estimated", "another view", "another light", "another expression",
+                                  "all three", "another person"}};
     set_cell_size(s, e, 128);
     for (std::size_t p = 0; p < std::min<std::size_t>(3, shape[0]); ++p) {
         const levels given = given_condition(e, p, 0);
         const float* picture = image_at(e.unseen, p, given[1], given[2], given[3]);
         const estimate found = estimate_parameters(model, picture);
         examples::sheet_row from_model{.label = "model"}, truth{.label = "truth", .space_below = 14};
-        from_model.cells.push_back({.image = to_picture(picture, e), .caption = e.names[1][given[1]] + ", " + e.names[2][given[2]] + ", " + e.names[3][given[3]]});
-        truth.cells.push_back({});
+        from_model.cells.push_back(
+            {.image = to_picture(picture, e),
+             .caption = e.names[1][given[1]] + ", " + e.names[2][given[2]] + ", " + e.names[3][given[3]]});
+        truth.cells.push_back({.caption = "found: " + e.names[1][found.recognised[1]] + ", " +
+                                          e.names[2][found.recognised[2]] + ", " + e.names[3][found.recognised[3]]});
         for (std::size_t column = 1; column < 7; ++column) {
             // Only what was estimated is used: the level of the condition, never the true one.
             levels at = found.recognised;
@@ -203,7 +221,8 @@ inline examples::canvas draw_unseen(const ensemble& e, const face_model& model) 
             for (std::size_t n = 1; n < 4; ++n) {
                 true_at[n] = at[n] == found.recognised[n] ? given[n] : at[n];
             }
-            const float* true_pixels = column == 6 ? image_at(e.training, other, true_at[1], true_at[2], true_at[3]) : image_at(e.unseen, p, true_at[1], true_at[2], true_at[3]);
+            const float* true_pixels = column == 6 ? image_at(e.training, other, true_at[1], true_at[2], true_at[3])
+                                                   : image_at(e.unseen, p, true_at[1], true_at[2], true_at[3]);
             std::string caption = percent(relative_difference(pixels.data(), true_pixels, e.pixels()));
             if (column < 6) {
                 const auto mean = mean_picture(e, true_at[1], true_at[2], true_at[3]);

@@ -43,24 +43,27 @@ moden::extents model_ranks(const ensemble& e, const settings& wanted) {
         return {shape[0], shape[1], shape[2], shape[3], std::min({shape[4], pictures, std::size_t{300}})};
     }
     for (std::size_t n = 0; n < 5; ++n) {
-        moden::detail::require<examples::usage_error>(wanted.ranks[n] >= 1 && wanted.ranks[n] <= shape[n], "--ranks: ", wanted.ranks[n], " for ", mode_names[n],
+        moden::detail::require<examples::usage_error>(wanted.ranks[n] >= 1 && wanted.ranks[n] <= shape[n],
+                                                      "--ranks: ", wanted.ranks[n], " for ", mode_names[n],
                                                       " (expected 1 to ", shape[n], ")");
     }
     return wanted.ranks;
 }
 
 void print_model(const ensemble& e, const face_model& model) {
-    std::printf("ensemble        %s (people x views x lights x expressions x pixels)\n", moden::detail::message(e.training.shape()).c_str());
+    std::printf("ensemble        %s (people x views x lights x expressions x pixels)\n",
+                moden::detail::message(e.training.shape()).c_str());
     std::printf("model           %s\n", moden::detail::message(model.tucker.core.shape()).c_str());
-    std::printf("relative error  %.4f   bound of Eq. 3.9: %.4f\n\n", model.tucker.relative_error, model.tucker.error_bound);
+    std::printf("relative error  %.4f   bound of Eq. 3.9: %.4f\n\n", model.tucker.relative_error,
+                model.tucker.error_bound);
 }
 
 void print_ladder(const std::vector<truncation_step>& ladder) {
     std::printf("all modes truncated together\n");
     std::printf("  people   views  lights  expressions  pixels   stored    error    bound of Eq. 3.9\n");
     for (const truncation_step& step : ladder) {
-        std::printf("  %6zu  %6zu  %6zu  %11zu  %6zu  %6.2f %%  %7.4f  %7.4f\n", step.ranks[0], step.ranks[1], step.ranks[2], step.ranks[3], step.ranks[4],
-                    100 * step.stored, step.error, step.bound);
+        std::printf("  %6zu  %6zu  %6zu  %11zu  %6zu  %6.2f %%  %7.4f  %7.4f\n", step.ranks[0], step.ranks[1],
+                    step.ranks[2], step.ranks[3], step.ranks[4], 100 * step.stored, step.error, step.bound);
     }
 }
 
@@ -72,14 +75,20 @@ void print_swaps(const swap_errors& errors) {
 }
 
 void print_unseen(const unseen_errors& errors, const ensemble& e) {
-    constexpr std::array<const char*, 5> what{"given picture", "another view", "another light", "another expression", "all others"};
-    std::printf("\n%zu persons that the model has never seen, each known from one picture (mean over %zu)\n", e.unseen.shape()[0], errors.given);
+    constexpr std::array<const char*, 5> what{"given picture", "another view", "another light", "another expression",
+                                              "all others"};
+    std::printf("\n%zu persons that the model has never seen, each known from one picture (mean over %zu)\n",
+                e.unseen.shape()[0], errors.given);
     std::printf("  relative error       model    limit   nearest person   mean person\n");
     for (std::size_t i = 0; i < 5; ++i) {
-        std::printf("  %-18s  %.4f   %.4f           %.4f        %.4f\n", what[i], errors.model[i], errors.limit[i], errors.nearest[i], errors.mean_person[i]);
+        std::printf("  %-18s  %.4f   %.4f           %.4f        %.4f\n", what[i], errors.model[i], errors.limit[i],
+                    errors.nearest[i], errors.mean_person[i]);
     }
-    std::printf("  recognised: view %zu, light %zu, expression %zu of %zu\n", errors.recognised[1], errors.recognised[2], errors.recognised[3], errors.given);
-    std::printf("  limit: coordinates fitted to all pictures of the person; nearest, mean: training persons in the same condition\n");
+    std::printf("  recognised: view %zu, light %zu, expression %zu of %zu\n", errors.recognised[1],
+                errors.recognised[2], errors.recognised[3], errors.given);
+    std::printf(
+        "  limit: coordinates fitted to all pictures of the person; nearest, mean: training persons in the same "
+        "condition\n");
 }
 
 void run(command_line& line, settings& wanted) {
@@ -124,8 +133,9 @@ void run(command_line& line, settings& wanted) {
     if (has_unseen) {
         print_unseen(unseen, e);
     }
-    std::printf("\ntime            %.1f s (%s %.1f, factorise %.1f, pictures %.1f)\n", input_time + model_time + picture_time,
-                wanted.input.empty() ? "render" : "read", input_time, model_time, picture_time);
+    std::printf("\ntime            %.1f s (%s %.1f, factorise %.1f, pictures %.1f)\n",
+                input_time + model_time + picture_time, wanted.input.empty() ? "render" : "read", input_time,
+                model_time, picture_time);
     std::printf("pictures in     %s:", wanted.out.c_str());
     for (const auto& entry : pictures) {
         std::printf(" %s", entry.first);

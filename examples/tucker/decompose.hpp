@@ -17,12 +17,12 @@ namespace tucker {
 /// What all methods have in common, on the host.
 template <class T>
 struct decomposition {
-    moden::dynamic_tensor<T> core;                 ///< G, R_0 x ... x R_{N-1}
-    std::vector<moden::tensor<T, 2>> factors;      ///< U_n, I_n x R_n
-    std::vector<moden::mode_report<T>> modes;      ///< rank, method and singular values per mode
-    double relative_error = 0;                     ///< |T - T^| / |T|; of the observed entries with a mask
-    moden::dynamic_tensor<T> completed = {};       ///< with a mask: observed entries as given, missing ones predicted
-    std::size_t iterations = 0;                    ///< of the methods that iterate
+    moden::dynamic_tensor<T> core;             ///< G, R_0 x ... x R_{N-1}
+    std::vector<moden::tensor<T, 2>> factors;  ///< U_n, I_n x R_n
+    std::vector<moden::mode_report<T>> modes;  ///< rank, method and singular values per mode
+    double relative_error = 0;                 ///< |T - T^| / |T|; of the observed entries with a mask
+    moden::dynamic_tensor<T> completed = {};   ///< with a mask: observed entries as given, missing ones predicted
+    std::size_t iterations = 0;                ///< of the methods that iterate
     moden::iteration_status status = moden::iteration_status::converged;
 };
 
@@ -89,7 +89,8 @@ decomposition<T> decompose(const Policy& policy, const Tensor& tensor, const set
 
 /// The same from the entries where the mask is not zero. The singular values are those of the completed tensor.
 template <class T, class Policy, class Tensor, class Mask>
-decomposition<T> decompose_observed(const Policy& policy, const Tensor& tensor, const Mask& mask, const settings& wanted) {
+decomposition<T> decompose_observed(const Policy& policy, const Tensor& tensor, const Mask& mask,
+                                    const settings& wanted) {
     examples::progress_bar bar("complete");
     moden::completion_options options{.ranks = wanted.ranks, .method = wanted.svd};
     options.max_iterations = wanted.max_iterations > 0 ? wanted.max_iterations : options.max_iterations;

@@ -34,9 +34,7 @@ public:
 
     const moden::extents& shape() const { return file_.shape(); }
     std::span<const T> values() const { return {data_, file_.size()}; }
-    view_type view() const {
-        return view_type(buffer_type(data_, file_.size()), shape());
-    }
+    view_type view() const { return view_type(buffer_type(data_, file_.size()), shape()); }
 
 private:
     moden::io::npy_file file_;  // keeps the mapping

@@ -46,14 +46,18 @@ examples::plot spectrum_panel(std::size_t index, std::size_t extent, const moden
     const energy_shares shares = shares_of(mode, extent, norm * norm);
     char text[200];
     plot panel;
-    std::snprintf(text, sizeof text, "mode %zu: rank %zu of %zu, %s", index, mode.rank, extent, name_of(svd_names, mode.method).c_str());
+    std::snprintf(text, sizeof text, "mode %zu: rank %zu of %zu, %s", index, mode.rank, extent,
+                  name_of(svd_names, mode.method).c_str());
     panel.title = text;
     std::snprintf(text, sizeof text, "energy: kept %.4g %%, dropped %.3g %%", 100 * shares.kept, 100 * shares.dropped);
     panel.note = text;
     std::snprintf(text, sizeof text, ", not computed %.3g %%", 100 * shares.not_computed);
     panel.note += mode.method == moden::svd_method::randomized ? text : "";
-    panel.x = {.label = "number of the singular value", .scale = extent > 64 ? axis_scale::logarithmic : axis_scale::linear, .first = 1.0,
-               .last = static_cast<double>(std::max<std::size_t>(extent, 2)), .ticks = tick_values::whole_numbers};
+    panel.x = {.label = "number of the singular value",
+               .scale = extent > 64 ? axis_scale::logarithmic : axis_scale::linear,
+               .first = 1.0,
+               .last = static_cast<double>(std::max<std::size_t>(extent, 2)),
+               .ticks = tick_values::whole_numbers};
     panel.y = {.label = "singular value / |T|", .scale = axis_scale::logarithmic};
 
     series kept{.label = "kept", .paint = palette[0], .points = computed <= 64 ? marks::discs : marks::none};
@@ -84,7 +88,11 @@ examples::plot spectrum_panel(std::size_t index, std::size_t extent, const moden
         if (shares.not_computed > 0) {
             // As if all of them were equal: their root mean square.
             const double level = std::sqrt(shares.not_computed / static_cast<double>(extent - computed));
-            panel.lines.push_back({.label = "not computed (root mean square)", .x = {first, panel.x.last.value_or(0)}, .y = {level, level}, .paint = faint, .line = stroke::dashed});
+            panel.lines.push_back({.label = "not computed (root mean square)",
+                                   .x = {first, panel.x.last.value_or(0)},
+                                   .y = {level, level},
+                                   .paint = faint,
+                                   .line = stroke::dashed});
         }
     }
     return panel;
@@ -92,7 +100,8 @@ examples::plot spectrum_panel(std::size_t index, std::size_t extent, const moden
 
 /// All modes, in two columns.
 template <class T>
-examples::canvas draw_spectrum(const decomposition<T>& result, const moden::extents& shape, double norm, const settings& used) {
+examples::canvas draw_spectrum(const decomposition<T>& result, const moden::extents& shape, double norm,
+                               const settings& used) {
     constexpr std::size_t width = 460, height = 310, header = 66;
     const std::size_t columns = shape.size() > 1 ? 2 : 1;
     const std::size_t rows = (shape.size() + columns - 1) / columns;
@@ -101,13 +110,17 @@ examples::canvas draw_spectrum(const decomposition<T>& result, const moden::exte
     char text[64];
     std::snprintf(text, sizeof text, ", relative error %.4g", result.relative_error);
     picture.text(16, 28, shape_text(shape) + " to " + shape_text(ranks) + text, 12);
-    const std::string of = used.method == method::st_hosvd   ? "st_hosvd: singular values of the unfoldings, each after the modes treated before it were truncated"
-                           : used.method == method::hosvd    ? "hosvd: singular values of the unfoldings"
-                           : used.method == method::hooi     ? "hooi: singular values of the unfoldings after projection onto all other factors"
-                                                             : "completion: singular values of the unfoldings of the completed tensor (as in st_hosvd)";
+    const std::string of =
+        used.method == method::st_hosvd
+            ? "st_hosvd: singular values of the unfoldings, each after the modes treated before it were truncated"
+        : used.method == method::hosvd ? "hosvd: singular values of the unfoldings"
+        : used.method == method::hooi
+            ? "hooi: singular values of the unfoldings after projection onto all other factors"
+            : "completion: singular values of the unfoldings of the completed tensor (as in st_hosvd)";
     picture.text(16, 50, of, 9, examples::faint);
     for (std::size_t n = 0; n < shape.size(); ++n) {
-        const examples::rectangle where{8 + static_cast<double>(n % columns * width), static_cast<double>(header + n / columns * height), width, height};
+        const examples::rectangle where{8 + static_cast<double>(n % columns * width),
+                                        static_cast<double>(header + n / columns * height), width, height};
         draw(picture, where, spectrum_panel(n, shape[n], result.modes[n], norm));
     }
     return picture;

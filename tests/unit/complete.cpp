@@ -27,7 +27,8 @@ dynamic_tensor<T> low_rank_tensor(const extents& shape, const extents& ranks, st
     const auto core = normal_tensor<double>(ranks, seed);
     const auto dense = reference::multi_mode_product(core, reference::normal_matrices<double>(shape, ranks, seed + 1));
     auto result = dynamic_tensor<T>::from_shape(shape);
-    std::transform(dense.value.begin(), dense.value.end(), result.data(), [](reference::wide value) { return static_cast<T>(value); });
+    std::transform(dense.value.begin(), dense.value.end(), result.data(),
+                   [](reference::wide value) { return static_cast<T>(value); });
     return result;
 }
 
@@ -37,7 +38,8 @@ dynamic_tensor<Mask> random_mask(const extents& shape, double share, std::uint64
     std::vector<double> uniform(reference::element_count(shape));
     moden::fill_uniform(moden::cpu_policy{}, uniform.data(), uniform.size(), seed);
     auto result = dynamic_tensor<Mask>::from_shape(shape);
-    std::transform(uniform.begin(), uniform.end(), result.data(), [share](double u) { return static_cast<Mask>(u < share); });
+    std::transform(uniform.begin(), uniform.end(), result.data(),
+                   [share](double u) { return static_cast<Mask>(u < share); });
     return result;
 }
 
@@ -91,7 +93,8 @@ TEST_CASE_TEMPLATE("a low-rank tensor is recovered from 30 % of its entries", T,
     CHECK(result.status == iteration_status::converged);
     CHECK(result.iterations == result.history.size());
     CHECK(result.observed_error == result.history.back());
-    // Steps of 1e-7 (or 8 eps in float) at the end leave an error of some hundreds of them where the convergence is linear.
+    // Steps of 1e-7 (or 8 eps in float) at the end leave an error of some hundreds of them where the convergence is
+    // linear.
     const double accuracy = 500 * std::max(1e-7, 8 * reference::epsilon<T>);
     CHECK(error_where(truth, result.completed, mask, false) <= accuracy);
     CHECK(error_where(truth, result.completed, mask, true) == 0);  // observed entries are kept bit for bit
@@ -101,7 +104,8 @@ TEST_CASE_TEMPLATE("a low-rank tensor is recovered from 30 % of its entries", T,
     }
     // The model and the report agree.
     const auto model = moden::reconstruct(result);
-    CHECK(std::abs(error_where(truth, model, mask, true) - result.observed_error) <= reference::lapack_bound * reference::epsilon<T>);
+    CHECK(std::abs(error_where(truth, model, mask, true) - result.observed_error) <=
+          reference::lapack_bound * reference::epsilon<T>);
     CHECK(error_where(result.completed, model, mask, false) <= reference::lapack_bound * reference::epsilon<T>);
 }
 
@@ -116,7 +120,8 @@ TEST_CASE_TEMPLATE("observed everywhere, it is st_hosvd", T, float, double) {
     CHECK(result.status == iteration_status::converged);
     CHECK(reference::identical(result.core, expected.core));
     CHECK(reference::identical(result.completed, fixed));
-    CHECK(std::abs(result.observed_error - reference::true_error(x, result)) <= reference::lapack_bound * reference::epsilon<T>);
+    CHECK(std::abs(result.observed_error - reference::true_error(x, result)) <=
+          reference::lapack_bound * reference::epsilon<T>);
 }
 
 TEST_CASE("masks of every type mean the same") {
@@ -133,11 +138,13 @@ TEST_CASE("masks of every type mean the same") {
     CHECK(reference::identical(expected, moden::complete(truth, bytes, options).completed));
     CHECK(reference::identical(expected, moden::complete(truth, negative, options).completed));
     CHECK(reference::identical(expected, moden::complete(truth, fractions, options).completed));
-    CHECK(reference::identical(expected, moden::complete(truth, dynamic_tensor<double>(xt::cast<double>(mask)), options).completed));
+    CHECK(reference::identical(
+        expected, moden::complete(truth, dynamic_tensor<double>(xt::cast<double>(mask)), options).completed));
     CHECK(reference::identical(expected, moden::complete(truth, tensor<bool, 3>(mask), options).completed));
 }
 
-TEST_CASE_TEMPLATE("a slice without any observation gets finite values, and the rest is still found", T, float, double) {
+TEST_CASE_TEMPLATE("a slice without any observation gets finite values, and the rest is still found", T, float,
+                   double) {
     const extents shape{10, 11, 12};
     const auto truth = low_rank_tensor<T>(shape, {2, 2, 2}, 5);
     auto mask = random_mask<bool>(shape, 0.7, 6);
@@ -164,11 +171,12 @@ TEST_CASE("the observed error is reported after each iteration, and stops it") {
     const auto truth = low_rank_tensor<double>({9, 8, 10}, {2, 2, 2}, 1);
     const auto mask = random_mask<bool>({9, 8, 10}, 0.5, 2);
     std::vector<double> seen;
-    const auto stopped = moden::complete(truth, mask, {.ranks = {2, 2, 2}, .progress = [&](std::size_t iteration, double error) {
-                                                           CHECK(iteration == seen.size() + 1);
-                                                           seen.push_back(error);
-                                                           return iteration < 6;
-                                                       }});
+    const auto stopped =
+        moden::complete(truth, mask, {.ranks = {2, 2, 2}, .progress = [&](std::size_t iteration, double error) {
+                                          CHECK(iteration == seen.size() + 1);
+                                          seen.push_back(error);
+                                          return iteration < 6;
+                                      }});
     CHECK(stopped.status == iteration_status::stopped_by_callback);
     CHECK(stopped.iterations == 6);
     CHECK(seen == stopped.history);
@@ -207,28 +215,29 @@ TEST_CASE("bad arguments are named") {
     const tensor<bool, 3> nothing = xt::zeros<bool>({3, 4, 5});
     const tensor<bool, 3> other = xt::ones<bool>({3, 5, 4});
     CHECK_THROWS_WITH_AS(moden::complete(x, other, {.ranks = {1, 1, 1}}),
-                         doctest::Contains("complete: a mask of 3 x 5 x 4 for a tensor of 3 x 4 x 5"), moden::shape_error);
+                         doctest::Contains("complete: a mask of 3 x 5 x 4 for a tensor of 3 x 4 x 5"),
+                         moden::shape_error);
     CHECK_THROWS_WITH_AS(moden::complete(x, mask, {}), doctest::Contains("complete: no ranks (expected one per mode)"),
                          moden::argument_error);
-    CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 1}}), doctest::Contains("complete: 2 ranks for a tensor of order 3"),
-                         moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 5, 1}}), doctest::Contains("complete: rank 5 for mode 1 (expected 1 to 4)"),
-                         moden::argument_error);
-    CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 0, 1}}), doctest::Contains("complete: rank 0 for mode 1"),
-                         moden::argument_error);
-    CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 1, 1}, .tolerance = -1}), doctest::Contains("complete: tolerance -1"),
-                         moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 1}}),
+                         doctest::Contains("complete: 2 ranks for a tensor of order 3"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 5, 1}}),
+                         doctest::Contains("complete: rank 5 for mode 1 (expected 1 to 4)"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 0, 1}}),
+                         doctest::Contains("complete: rank 0 for mode 1"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 1, 1}, .tolerance = -1}),
+                         doctest::Contains("complete: tolerance -1"), moden::argument_error);
     CHECK_THROWS_AS(moden::complete(x, mask, {.ranks = {1, 1, 1}, .tolerance = nan}), moden::argument_error);
     CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 1, 1}, .max_iterations = 0}),
                          doctest::Contains("complete: max_iterations 0"), moden::argument_error);
-    CHECK_THROWS_WITH_AS(moden::complete(x, nothing, {.ranks = {1, 1, 1}}), doctest::Contains("complete: no entry is observed"),
-                         moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::complete(x, nothing, {.ranks = {1, 1, 1}}),
+                         doctest::Contains("complete: no entry is observed"), moden::argument_error);
     x(0, 1, 2) = nan;
     x(2, 3, 4) = std::numeric_limits<double>::infinity();
     CHECK_THROWS_WITH_AS(moden::complete(x, mask, {.ranks = {1, 1, 1}}),
                          doctest::Contains("complete: 2 observed entries are NaN or infinite"), moden::argument_error);
     const tensor<double, 2> empty = xt::ones<double>({0, 5});
     const tensor<bool, 2> empty_mask = xt::ones<bool>({0, 5});
-    CHECK_THROWS_WITH_AS(moden::complete(empty, empty_mask, {.ranks = {1, 1}}), doctest::Contains("complete: the tensor of 0 x 5 is empty"),
-                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::complete(empty, empty_mask, {.ranks = {1, 1}}),
+                         doctest::Contains("complete: the tensor of 0 x 5 is empty"), moden::shape_error);
 }

@@ -33,8 +33,9 @@ TEST_CASE("require joins strings, characters, numbers and shapes, and only when 
     const extents shape{2, 30, 4};
     const std::string name = "fold";
     CHECK_NOTHROW(moden::detail::require<moden::shape_error>(true, "never seen ", shape));
-    CHECK_THROWS_WITH_AS(moden::detail::require<moden::shape_error>(false, name, ": a matrix of ", shape, ' ', 7, ", ", -3),
-                         "fold: a matrix of 2 x 30 x 4 7, -3", moden::shape_error);
+    CHECK_THROWS_WITH_AS(
+        moden::detail::require<moden::shape_error>(false, name, ": a matrix of ", shape, ' ', 7, ", ", -3),
+        "fold: a matrix of 2 x 30 x 4 7, -3", moden::shape_error);
     CHECK(moden::detail::message("shape ", extents{}, "|", extents{5}) == "shape |5");
     CHECK(moden::detail::message(std::vector<int>{1, 2}) == "1 x 2");
 }
@@ -47,8 +48,8 @@ TEST_CASE("element_count multiplies and refuses what a size cannot hold") {
     CHECK(moden::element_count({2, 0, 5}) == 0);
     CHECK(moden::element_count({largest, 1}) == largest);
     CHECK(moden::element_count({std::size_t{1} << 20, std::size_t{1} << 20}) == std::size_t{1} << 40);
-    CHECK_THROWS_WITH_AS(moden::element_count({largest / 2, 3}), doctest::Contains("element_count: the extents 9223372036854775807 x 3"),
-                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::element_count({largest / 2, 3}),
+                         doctest::Contains("element_count: the extents 9223372036854775807 x 3"), moden::shape_error);
     CHECK_THROWS_AS(moden::element_count({std::size_t{1} << 32, std::size_t{1} << 32}), moden::shape_error);
 }
 
@@ -72,7 +73,8 @@ TEST_CASE("matrix views address the same memory under transposition and restrict
         memory[i] = static_cast<double>(i);
     }
     const auto entry = [](const moden::matrix_view<double, host_memory>& view, std::size_t i, std::size_t j) {
-        return view.order == moden::storage_order::row_major ? view.data[i * view.stride + j] : view.data[i + j * view.stride];
+        return view.order == moden::storage_order::row_major ? view.data[i * view.stride + j]
+                                                             : view.data[i + j * view.stride];
     };
     const auto by_rows = moden::row_major<double, host_memory>(memory.data(), 3, 4);
     const auto by_columns = moden::column_major<double, host_memory>(memory.data(), 3, 4);
@@ -132,7 +134,8 @@ TEST_CASE("contiguous arguments are viewed where they lie, others are evaluated 
     CHECK(viewed(matrix).data == matrix.data());
     CHECK(viewed(xt::view(matrix, 1, xt::all())).data == matrix.data() + 3);
     CHECK(viewed(xt::view(matrix, xt::range(1, 2), xt::all())).data == matrix.data() + 3);
-    CHECK(viewed(xt::adapt(matrix.data(), 6, xt::no_ownership(), std::vector<std::size_t>{3, 2})).data == matrix.data());
+    CHECK(viewed(xt::adapt(matrix.data(), 6, xt::no_ownership(), std::vector<std::size_t>{3, 2})).data ==
+          matrix.data());
     const double* const constant = matrix.data();
     CHECK(viewed(xt::adapt(constant, 6, xt::no_ownership(), std::vector<std::size_t>{6})).data == matrix.data());
 

@@ -98,7 +98,8 @@ TEST_CASE("example: mttkrp") {
     const auto factors = reference::normal_matrices<double>({4, 5, 6}, {2, 2, 2}, 2);
     //! [mttkrp]
     // x: 4 x 5 x 6; factors: 4 x 2, 5 x 2, 6 x 2
-    const auto v = moden::mttkrp(x, factors, 1);  // 5 x 2: unfold(x, 1) times khatri_rao({factors[0], factors[2]}), neither formed
+    const auto v =
+        moden::mttkrp(x, factors, 1);  // 5 x 2: unfold(x, 1) times khatri_rao({factors[0], factors[2]}), neither formed
     //! [mttkrp]
     REQUIRE(reference::shape_of(v) == extents{5, 2});
     const std::vector<tensor<double, 2>> others{factors[0], factors[2]};
@@ -112,8 +113,8 @@ TEST_CASE("example: cp_als") {
     // x: 8 x 9 x 10, a sum of two outer products
     const auto model = moden::cp_als(x, {.rank = 2, .tolerance = 1e-12, .max_iterations = 500});
 
-    const auto& strengths = model.weights;       // two weights, the larger one first
-    const auto& columns = model.factors[0];      // 8 x 2, columns of unit length
+    const auto& strengths = model.weights;           // two weights, the larger one first
+    const auto& columns = model.factors[0];          // 8 x 2, columns of unit length
     const auto back = moden::reconstruct<3>(model);  // 8 x 9 x 10
     //! [cp_als]
     CHECK(model.status == iteration_status::converged);
@@ -123,26 +124,29 @@ TEST_CASE("example: cp_als") {
     CHECK(reference::relative_difference(x, back) < 1e-6);
 }
 
-// ---- mttkrp -----------------------------------------------------------------------------------------------------------
+// ---- mttkrp ---------------------------------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("mttkrp is the unfolding times the Khatri-Rao product, for every mode", T, float, double) {
-    const std::vector<std::pair<extents, std::size_t>> cases{{{5}, 3},
-                                                             {{4, 6}, 2},
-                                                             {{4, 5, 6}, 1},
-                                                             {{4, 5, 6}, 3},
-                                                             {{9, 3, 4}, 8},
-                                                             {{3, 4, 9}, 17},       // three blocks of columns, the last of one
-                                                             {{2, 7, 1, 5}, 4},
-                                                             {{1, 5, 6}, 3},        // extents of 1 at both ends
-                                                             {{5, 6, 1}, 3},
-                                                             {{1, 4, 1, 3, 1}, 2},
-                                                             {{1, 1, 1}, 2},
-                                                             {{3, 2, 2, 3, 2}, 5},
-                                                             {{2, 3, 1, 2, 2, 3}, 3},
-                                                             {{2, 2, 2, 1, 3, 2, 2}, 4},
-                                                             {{2, 1, 2, 3, 2, 2, 1, 2}, 9},
-                                                             {{40, 30, 20}, 12}};
-    for (const auto& [shape, rank] : cases) {
+    const std::vector<std::pair<extents, std::size_t>> cases{
+        {{5}, 3},
+        {{4, 6}, 2},
+        {{4, 5, 6}, 1},
+        {{4, 5, 6}, 3},
+        {{9, 3, 4}, 8},
+        {{3, 4, 9}, 17},  // three blocks of columns, the last of one
+        {{2, 7, 1, 5}, 4},
+        {{1, 5, 6}, 3},  // extents of 1 at both ends
+        {{5, 6, 1}, 3},
+        {{1, 4, 1, 3, 1}, 2},
+        {{1, 1, 1}, 2},
+        {{3, 2, 2, 3, 2}, 5},
+        {{2, 3, 1, 2, 2, 3}, 3},
+        {{2, 2, 2, 1, 3, 2, 2}, 4},
+        {{2, 1, 2, 3, 2, 2, 1, 2}, 9},
+        {{40, 30, 20}, 12}};
+    for (const auto& one : cases) {
+        const auto& shape = one.first;
+        const auto rank = one.second;
         CAPTURE(reference::text(shape));
         const auto x = normal_tensor<T>(shape, 1);
         const auto factors = reference::normal_matrices<T>(shape, extents(shape.size(), rank), 2);
@@ -187,7 +191,7 @@ TEST_CASE("mttkrp does not read the factor of its own mode") {
     CHECK(reference::identical(before, moden::mttkrp(x, factors, 1)));
 }
 
-// ---- cp_als -----------------------------------------------------------------------------------------------------------
+// ---- cp_als ---------------------------------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("a known decomposition is found up to the order and the signs of its columns", T, float, double) {
     for (const extents& shape : {extents{8, 9, 10}, extents{6, 5, 7, 4}, extents{20, 5, 6}}) {
@@ -197,18 +201,22 @@ TEST_CASE_TEMPLATE("a known decomposition is found up to the order and the signs
         // Alternating least squares may end in a local minimum; from these starts it does not.
         for (const cp_start start : {cp_start::hosvd, cp_start::random}) {
             CAPTURE(static_cast<int>(start));
-            const auto result = moden::cp_als(
-                x, {.rank = 3, .tolerance = 10 * reference::epsilon<T>, .max_iterations = 2000, .start = start, .seed = 4});
+            const auto result = moden::cp_als(x, {.rank = 3,
+                                                  .tolerance = 10 * reference::epsilon<T>,
+                                                  .max_iterations = 2000,
+                                                  .start = start,
+                                                  .seed = 4});
             check_form(result, 3);
             CHECK(result.status == iteration_status::converged);
             // The iteration converges linearly and stops at steps of 10 eps: what is left may be a hundred times that.
             const double reached = 1000 * reference::epsilon<T>;
             CHECK(result.relative_error <= reached);
             const auto model = cp_by_loops<double>(result.weights, result.factors);
-            CHECK(std::abs(reference::relative_difference(dynamic_tensor<double>(xt::cast<double>(x)), model) - result.relative_error) <=
-                  reference::lapack_bound * reference::epsilon<T>);
+            CHECK(std::abs(reference::relative_difference(dynamic_tensor<double>(xt::cast<double>(x)), model) -
+                           result.relative_error) <= reference::lapack_bound * reference::epsilon<T>);
             for (std::size_t r = 0; r < 3; ++r) {
-                CHECK(std::abs(static_cast<double>(result.weights[r]) - known.weights[r]) <= 10 * reached * known.weights[r]);
+                CHECK(std::abs(static_cast<double>(result.weights[r]) - known.weights[r]) <=
+                      10 * reached * known.weights[r]);
                 double sign = 1;
                 for (std::size_t n = 0; n < shape.size(); ++n) {
                     double inner = 0;
@@ -240,12 +248,14 @@ TEST_CASE_TEMPLATE("the error never grows, and is true", T, float, double) {
     CHECK(std::abs(result.history.back() - result.relative_error) <= rounding);
 }
 
-TEST_CASE_TEMPLATE("errors below sqrt(eps) are resolved, although |X|^2 - 2 <X, X^> + |X^|^2 is not", T, float, double) {
+TEST_CASE_TEMPLATE("errors below sqrt(eps) are resolved, although |X|^2 - 2 <X, X^> + |X^|^2 is not", T, float,
+                   double) {
     const auto known = random_cp({10, 9, 8}, {2, 1}, 3);
     auto x = cp_by_loops<T>(known.weights, known.factors);
     const double noise = 30 * reference::epsilon<T>;
     const auto perturbation = normal_tensor<T>({10, 9, 8}, 4);
-    const T size = static_cast<T>(noise * static_cast<double>(moden::norm(x)) / static_cast<double>(moden::norm(perturbation)));
+    const T size =
+        static_cast<T>(noise * static_cast<double>(moden::norm(x)) / static_cast<double>(moden::norm(perturbation)));
     x += size * perturbation;
     const auto result = moden::cp_als(x, {.rank = 2, .tolerance = reference::epsilon<T>, .max_iterations = 1000});
     CHECK(result.relative_error <= noise * 1.1);
@@ -256,7 +266,7 @@ TEST_CASE_TEMPLATE("errors below sqrt(eps) are resolved, although |X|^2 - 2 <X, 
 TEST_CASE_TEMPLATE("more components than the tensor has", T, float, double) {
     const auto known = random_cp({5, 6, 4}, {3, 2}, 1);
     const auto x = cp_by_loops<T>(known.weights, known.factors);
-    for (const std::size_t rank : {4, 7}) {  // 7 is above every extent: random columns fill up
+    for (const std::size_t rank : reference::sizes{4, 7}) {  // 7 is above every extent: random columns fill up
         CAPTURE(rank);
         const auto result = moden::cp_als(x, {.rank = rank, .max_iterations = 200});
         REQUIRE(result.weights.size() == rank);
@@ -296,7 +306,8 @@ TEST_CASE_TEMPLATE("orders 1, 2 and 8", T, float, double) {
     const auto of_order_8 = moden::cp_als(x, {.rank = 1});
     check_form(of_order_8, 1);
     CHECK(of_order_8.relative_error <= reference::lapack_bound * reference::epsilon<T>);
-    CHECK(static_cast<double>(of_order_8.weights[0]) == doctest::Approx(2).epsilon(reference::lapack_bound * reference::epsilon<T>));
+    CHECK(static_cast<double>(of_order_8.weights[0]) ==
+          doctest::Approx(2).epsilon(reference::lapack_bound * reference::epsilon<T>));
 }
 
 TEST_CASE_TEMPLATE("a start that is given is used", T, float, double) {
@@ -314,7 +325,8 @@ TEST_CASE_TEMPLATE("a start that is given is used", T, float, double) {
     CHECK(result.relative_error <= reference::lapack_bound * reference::epsilon<T>);
     CHECK(reference::identical(start[1], kept[1]));
     // The same start as the default one gives the same result.
-    const auto continued = moden::cp_als(x, moden::cp_als(x, {.rank = 2, .max_iterations = 2}).factors, {.rank = 2, .max_iterations = 1});
+    const auto continued =
+        moden::cp_als(x, moden::cp_als(x, {.rank = 2, .max_iterations = 2}).factors, {.rank = 2, .max_iterations = 1});
     const auto at_once = moden::cp_als(x, {.rank = 2, .max_iterations = 3});
     CHECK(continued.relative_error <= at_once.relative_error + std::sqrt(reference::epsilon<T>));
 }
@@ -322,11 +334,12 @@ TEST_CASE_TEMPLATE("a start that is given is used", T, float, double) {
 TEST_CASE("stopping: callback, tolerance, seed") {
     const auto x = normal_tensor<double>({7, 8, 9}, 1);
     std::vector<double> seen;
-    const auto stopped = moden::cp_als(x, {.rank = 3, .tolerance = 0, .progress = [&](std::size_t iteration, double error) {
-                                               CHECK(iteration == seen.size() + 1);
-                                               seen.push_back(error);
-                                               return iteration < 5;
-                                           }});
+    const auto stopped =
+        moden::cp_als(x, {.rank = 3, .tolerance = 0, .progress = [&](std::size_t iteration, double error) {
+                              CHECK(iteration == seen.size() + 1);
+                              seen.push_back(error);
+                              return iteration < 5;
+                          }});
     CHECK(stopped.status == iteration_status::stopped_by_callback);
     CHECK(stopped.iterations == 5);
     CHECK(seen == stopped.history);
@@ -345,10 +358,12 @@ TEST_CASE("stopping: callback, tolerance, seed") {
 }
 
 TEST_CASE_TEMPLATE("reconstruct against loops", T, float, double) {
-    for (const extents& shape : {extents{5}, extents{4, 3}, extents{3, 4, 5}, extents{2, 3, 1, 4}, extents{2, 3, 2, 2, 3}}) {
+    for (const extents& shape :
+         {extents{5}, extents{4, 3}, extents{3, 4, 5}, extents{2, 3, 1, 4}, extents{2, 3, 2, 2, 3}}) {
         CAPTURE(reference::text(shape));
         const std::size_t rank = 3;
-        moden::cp_tensor<tensor<T, 2>> cp{{T(4), T(2), T(-1)}, reference::normal_matrices<T>(shape, extents(shape.size(), rank), 1)};
+        moden::cp_tensor<tensor<T, 2>> cp{{T(4), T(2), T(-1)},
+                                          reference::normal_matrices<T>(shape, extents(shape.size(), rank), 1)};
         auto expected = reference::zero_sums(shape, rank + shape.size() + 1);
         std::size_t at = 0;
         reference::for_each_index(shape, [&](const extents& index) {
@@ -369,41 +384,52 @@ TEST_CASE("bad arguments are named") {
     constexpr double nan = std::numeric_limits<double>::quiet_NaN();
     const tensor<double, 3> x = normal_tensor<double>({3, 4, 5}, 1);
     const auto factors = reference::normal_matrices<double>({3, 4, 5}, {2, 2, 2}, 2);
-    CHECK_THROWS_WITH_AS(moden::mttkrp(x, factors, 3), doctest::Contains("mttkrp: mode 3 of a tensor of order 3"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::mttkrp(x, factors, 3), doctest::Contains("mttkrp: mode 3 of a tensor of order 3"),
+                         moden::shape_error);
     auto two = factors;
     two.pop_back();
-    CHECK_THROWS_WITH_AS(moden::mttkrp(x, two, 0), doctest::Contains("mttkrp: 2 factors for a tensor of order 3"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::mttkrp(x, two, 0), doctest::Contains("mttkrp: 2 factors for a tensor of order 3"),
+                         moden::shape_error);
     auto wrong = factors;
     wrong[1] = xt::ones<double>({5, 2});
-    CHECK_THROWS_WITH_AS(moden::mttkrp(x, wrong, 0), doctest::Contains("mttkrp: factor 1 of 5 x 2 (expected 4 x 2"), moden::shape_error);
-    wrong[1] = xt::ones<double>({4, 3});
-    CHECK_THROWS_WITH_AS(moden::mttkrp(x, wrong, 0), doctest::Contains("mttkrp: factor 1 of 4 x 3 (expected 4 x 2"), moden::shape_error);
-    const std::vector<tensor<double, 1>> vectors(3, tensor<double, 1>{1, 2, 3});
-    CHECK_THROWS_WITH_AS(moden::mttkrp(x, vectors, 0), doctest::Contains("mttkrp: a factor has order 1 (expected a matrix)"),
+    CHECK_THROWS_WITH_AS(moden::mttkrp(x, wrong, 0), doctest::Contains("mttkrp: factor 1 of 5 x 2 (expected 4 x 2"),
                          moden::shape_error);
+    wrong[1] = xt::ones<double>({4, 3});
+    CHECK_THROWS_WITH_AS(moden::mttkrp(x, wrong, 0), doctest::Contains("mttkrp: factor 1 of 4 x 3 (expected 4 x 2"),
+                         moden::shape_error);
+    const std::vector<tensor<double, 1>> vectors(3, tensor<double, 1>{1, 2, 3});
+    CHECK_THROWS_WITH_AS(moden::mttkrp(x, vectors, 0),
+                         doctest::Contains("mttkrp: a factor has order 1 (expected a matrix)"), moden::shape_error);
 
-    CHECK_THROWS_WITH_AS(moden::cp_als(x, {}), doctest::Contains("cp_als: rank 0 (expected at least 1)"), moden::argument_error);
-    CHECK_THROWS_WITH_AS(moden::cp_als(x, {.rank = 1, .tolerance = -1}), doctest::Contains("cp_als: tolerance -1"), moden::argument_error);
-    CHECK_THROWS_AS(moden::cp_als(x, {.rank = 1, .tolerance = nan}), moden::argument_error);
-    CHECK_THROWS_WITH_AS(moden::cp_als(x, {.rank = 1, .max_iterations = 0}), doctest::Contains("cp_als: max_iterations 0"),
+    CHECK_THROWS_WITH_AS(moden::cp_als(x, {}), doctest::Contains("cp_als: rank 0 (expected at least 1)"),
                          moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::cp_als(x, {.rank = 1, .tolerance = -1}), doctest::Contains("cp_als: tolerance -1"),
+                         moden::argument_error);
+    CHECK_THROWS_AS(moden::cp_als(x, {.rank = 1, .tolerance = nan}), moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::cp_als(x, {.rank = 1, .max_iterations = 0}),
+                         doctest::Contains("cp_als: max_iterations 0"), moden::argument_error);
     const tensor<double, 3> empty = xt::ones<double>({3, 0, 5});
-    CHECK_THROWS_WITH_AS(moden::cp_als(empty, {.rank = 1}), doctest::Contains("cp_als: the tensor of 3 x 0 x 5 is empty"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::cp_als(empty, {.rank = 1}),
+                         doctest::Contains("cp_als: the tensor of 3 x 0 x 5 is empty"), moden::shape_error);
     auto bad = x;
     bad(0, 0, 0) = nan;
-    CHECK_THROWS_WITH_AS(moden::cp_als(bad, {.rank = 1}), doctest::Contains("cp_als: the tensor holds 1 values that are NaN"),
-                         moden::argument_error);
-    CHECK_THROWS_WITH_AS(moden::cp_als(x, two, {}), doctest::Contains("cp_als: 2 factors for a tensor of order 3"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::cp_als(x, factors, {.rank = 3}), doctest::Contains("cp_als: rank 3 with starting factors of 2 columns"),
-                         moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::cp_als(bad, {.rank = 1}),
+                         doctest::Contains("cp_als: the tensor holds 1 values that are NaN"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::cp_als(x, two, {}), doctest::Contains("cp_als: 2 factors for a tensor of order 3"),
+                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::cp_als(x, factors, {.rank = 3}),
+                         doctest::Contains("cp_als: rank 3 with starting factors of 2 columns"), moden::argument_error);
     auto infinite = factors;
     infinite[2](0, 0) = std::numeric_limits<double>::infinity();
-    CHECK_THROWS_WITH_AS(moden::cp_als(x, infinite, {}), doctest::Contains("cp_als: a starting factor holds 1 values"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::cp_als(x, infinite, {}), doctest::Contains("cp_als: a starting factor holds 1 values"),
+                         moden::argument_error);
 
     moden::cp_tensor<tensor<double, 2>> cp{{1.0}, factors};
-    CHECK_THROWS_WITH_AS(moden::reconstruct(cp), doctest::Contains("reconstruct: 1 weights for 2 columns"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::reconstruct(cp), doctest::Contains("reconstruct: 1 weights for 2 columns"),
+                         moden::shape_error);
     cp.weights = {1, 1};
-    CHECK_THROWS_WITH_AS(moden::reconstruct<4>(cp), doctest::Contains("reconstruct: 3 factors for a tensor of order 4"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::reconstruct<4>(cp), doctest::Contains("reconstruct: 3 factors for a tensor of order 4"),
+                         moden::shape_error);
     cp.factors.clear();
     CHECK_THROWS_WITH_AS(moden::reconstruct(cp), doctest::Contains("reconstruct: 0 factors"), moden::shape_error);
 }

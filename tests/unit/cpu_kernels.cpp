@@ -18,14 +18,15 @@ using reference::normal_matrix;
 
 namespace {
 
-constexpr std::pair<instruction_set, const char*> sets[] = {{instruction_set::portable, "portable"},
-                                                            {instruction_set::avx2, "AVX2"},
-                                                            {instruction_set::avx512, "AVX-512"}};
+constexpr std::pair<instruction_set, const char*> sets[] = {
+    {instruction_set::portable, "portable"}, {instruction_set::avx2, "AVX2"}, {instruction_set::avx512, "AVX-512"}};
 
 /// function(set) for the instruction sets of this machine; the others are named in the output.
 template <class Function>
 void for_each_supported(Function function) {
-    for (const auto& [set, name] : sets) {
+    for (const auto& one : sets) {
+        const auto set = one.first;
+        const auto& name = one.second;
         if (!moden::detail::is_supported(set)) {
             MESSAGE("not tested, this processor lacks it: ", std::string(name));
             continue;
@@ -61,14 +62,15 @@ TEST_CASE("the best instruction set is one that the processor has") {
 
 TEST_CASE_TEMPLATE("slab_multiplier multiplies every slab and writes nothing else", T, float, double) {
     for_each_supported([](instruction_set set) {
-        for (const std::size_t rows : {1, 3, 4, 5, 6, 7, 12, 13, 25}) {
-            for (const std::size_t depth : {1, 2, 17, 64}) {
-                for (const std::size_t columns : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 131}) {
+        for (const std::size_t rows : reference::sizes{1, 3, 4, 5, 6, 7, 12, 13, 25}) {
+            for (const std::size_t depth : reference::sizes{1, 2, 17, 64}) {
+                for (const std::size_t columns :
+                     reference::sizes{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 131}) {
                     const bool by_rows = (rows + depth + columns) % 2 == 0;
                     const auto a = normal_matrix<T>(rows, depth, 1);
                     const auto memory = laid_out(a, by_rows);
-                    const moden::detail::slab_multiplier<T> multiplier(memory.data(), by_rows ? depth : 1, by_rows ? 1 : rows, rows,
-                                                                       depth, set);
+                    const moden::detail::slab_multiplier<T> multiplier(memory.data(), by_rows ? depth : 1,
+                                                                       by_rows ? 1 : rows, rows, depth, set);
                     std::vector<T> scratch(multiplier.scratch_size(), std::numeric_limits<T>::quiet_NaN());
                     // Two slabs behind one another, so that the first is told that another one follows.
                     const auto b = reference::normal_tensor<T>({2, depth, columns}, 2);
@@ -97,15 +99,15 @@ TEST_CASE_TEMPLATE("slab_multiplier multiplies every slab and writes nothing els
 
 TEST_CASE_TEMPLATE("row_multiplier multiplies any number of rows and writes nothing else", T, float, double) {
     for_each_supported([](instruction_set set) {
-        for (const std::size_t depth : {1, 2, 3, 4, 5, 8, 11, 16, 33}) {
-            for (const std::size_t columns : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 24, 33, 40}) {
+        for (const std::size_t depth : reference::sizes{1, 2, 3, 4, 5, 8, 11, 16, 33}) {
+            for (const std::size_t columns : reference::sizes{1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 24, 33, 40}) {
                 const bool by_rows = (depth + columns) % 2 == 0;
                 const auto m = normal_matrix<T>(depth, columns, 1);
                 const auto memory = laid_out(m, by_rows);
-                const moden::detail::row_multiplier<T> multiplier(memory.data(), by_rows ? columns : 1, by_rows ? 1 : depth, depth,
-                                                                  columns, set);
+                const moden::detail::row_multiplier<T> multiplier(memory.data(), by_rows ? columns : 1,
+                                                                  by_rows ? 1 : depth, depth, columns, set);
                 CHECK(multiplier.row_block() > 0);
-                for (const std::size_t rows : {0, 1, 2, 5, 12, 13, 47, 100}) {
+                for (const std::size_t rows : reference::sizes{0, 1, 2, 5, 12, 13, 47, 100}) {
                     const auto x = normal_matrix<T>(rows, depth, 2);
                     std::vector<T> y(rows * columns + 2, untouched<T>);
                     multiplier.multiply(x.data(), y.data(), rows);

@@ -54,7 +54,8 @@ TEST_CASE("views with steps, reversed views, transposes, broadcasts") {
     const tensor<double, 3> base = reference::normal_tensor<double>({8, 5, 3}, 1);
     const auto kept = base;
     check_functions(xt::view(xt::transpose(base, {0, 2, 1}), xt::range(0, 4), xt::all(), xt::all()));
-    check_functions(xt::view(tensor<double, 3>(xt::transpose(base, {0, 2, 1})), xt::range(1, 8, 2), xt::all(), xt::all()));
+    check_functions(
+        xt::view(tensor<double, 3>(xt::transpose(base, {0, 2, 1})), xt::range(1, 8, 2), xt::all(), xt::all()));
     const tensor<double, 3> x = reference::normal_tensor<double>({4, 3, 5}, 2);
     check_functions(xt::flip(x, 2));
     check_functions(xt::flip(x, 0));
@@ -122,17 +123,22 @@ TEST_CASE("a result may replace its own argument") {
 TEST_CASE("matrix arguments of linalg may be expressions, too") {
     const tensor<double, 2> a = reference::normal_matrix<double>(6, 4, 1);
     const tensor<double, 2> square = reference::normal_matrix<double>(4, 4, 2);
-    const auto positive = square + xt::transpose(square) + 20.0 * xt::eye<double>(4);  // lazy, of temporaries held by value
+    const auto positive =
+        square + xt::transpose(square) + 20.0 * xt::eye<double>(4);  // lazy, of temporaries held by value
     const tensor<double, 2> evaluated = positive;
     const tensor<double, 2> turned = xt::transpose(a);
     CHECK(moden::thin_svd(xt::transpose(a)).singular_values == moden::thin_svd(turned).singular_values);
     CHECK(reference::identical(moden::qr(xt::transpose(turned)).r, moden::qr(a).r));
     CHECK(moden::eigh(positive).values == moden::eigh(evaluated).values);
     const auto right = xt::view(turned, xt::all(), xt::range(0, 6, 2));
-    CHECK(reference::identical(moden::cholesky_solve(positive, right), moden::cholesky_solve(evaluated, tensor<double, 2>(right))));
-    CHECK(reference::identical(moden::ridge_solve(xt::transpose(turned), a, {.ridge = 1}), moden::ridge_solve(a, a, {.ridge = 1})));
-    CHECK(reference::identical(moden::randomized_svd(xt::transpose(turned), {.rank = 2}).u, moden::randomized_svd(a, {.rank = 2}).u));
-    CHECK(reference::identical(moden::block_krylov_svd(xt::transpose(turned), {.rank = 2}).u, moden::block_krylov_svd(a, {.rank = 2}).u));
+    CHECK(reference::identical(moden::cholesky_solve(positive, right),
+                               moden::cholesky_solve(evaluated, tensor<double, 2>(right))));
+    CHECK(reference::identical(moden::ridge_solve(xt::transpose(turned), a, {.ridge = 1}),
+                               moden::ridge_solve(a, a, {.ridge = 1})));
+    CHECK(reference::identical(moden::randomized_svd(xt::transpose(turned), {.rank = 2}).u,
+                               moden::randomized_svd(a, {.rank = 2}).u));
+    CHECK(reference::identical(moden::block_krylov_svd(xt::transpose(turned), {.rank = 2}).u,
+                               moden::block_krylov_svd(a, {.rank = 2}).u));
     CHECK(reference::identical(moden::kronecker(xt::transpose(a), 1.0 * a), moden::kronecker(turned, a)));
     CHECK(reference::identical(moden::fold(xt::transpose(a), 0, {4, 2, 3}), moden::fold(turned, 0, {4, 2, 3})));
 }
@@ -142,7 +148,8 @@ TEST_CASE_TEMPLATE("no argument is changed", T, float, double) {
     const auto x = reference::normal_tensor<T>({6, 7, 5}, 1);
     const auto matrix = reference::normal_matrix<T>(9, 6, 2);
     const auto right = reference::normal_matrix<T>(9, 2, 3);
-    auto positive = reference::narrowed<T>(reference::multiply(reference::transpose(reference::widened(matrix)), reference::widened(matrix)));
+    auto positive = reference::narrowed<T>(
+        reference::multiply(reference::transpose(reference::widened(matrix)), reference::widened(matrix)));
     const auto b = reference::normal_matrix<T>(6, 2, 4);
     const auto factors = reference::normal_matrices<T>({6, 7, 5}, {2, 2, 2}, 5);
     const auto x_before = x;

@@ -23,16 +23,19 @@ using reference::normal_tensor;
 using reference::true_error;
 
 TEST_CASE_TEMPLATE("the fit never decreases and ends above that of st_hosvd", T, float, double) {
-    for (const auto& [shape, ranks] : {std::pair<extents, extents>{{10, 11, 12}, {3, 3, 3}},
-                                       {{8, 9, 7}, {2, 5, 3}},
-                                       {{5, 6, 4, 7}, {2, 3, 2, 2}},
-                                       {{30, 4, 5}, {4, 2, 2}},
-                                       {{9, 12}, {3, 3}}}) {
+    for (const auto& one : {std::pair<extents, extents>{{10, 11, 12}, {3, 3, 3}},
+                            {{8, 9, 7}, {2, 5, 3}},
+                            {{5, 6, 4, 7}, {2, 3, 2, 2}},
+                            {{30, 4, 5}, {4, 2, 2}},
+                            {{9, 12}, {3, 3}}}) {
+        const auto& shape = one.first;
+        const auto& ranks = one.second;
         CAPTURE(reference::text(shape));
         for (const svd_method method : {svd_method::automatic, svd_method::gram, svd_method::qr}) {
             const auto x = normal_tensor<T>(shape, 2);
             const auto start = moden::st_hosvd(x, {.ranks = ranks, .method = method});
-            const auto result = moden::hooi(x, {.ranks = ranks, .tolerance = 0, .max_iterations = 15, .method = method});
+            const auto result =
+                moden::hooi(x, {.ranks = ranks, .tolerance = 0, .max_iterations = 15, .method = method});
             reference::check_structure(result, shape);
             CHECK(reference::shape_of(result.core) == ranks);
             CHECK(result.iterations == result.history.size() - 1);
@@ -58,12 +61,14 @@ TEST_CASE("the result is stationary") {
     auto x = known.dense<double>();
     const auto noise = normal_tensor<double>({8, 9, 10}, 2);
     x += 0.05 * noise;
-    const auto result = moden::hooi(x, {.ranks = {3, 3, 3}, .tolerance = 0, .max_iterations = 100, .method = svd_method::qr});
+    const auto result =
+        moden::hooi(x, {.ranks = {3, 3, 3}, .tolerance = 0, .max_iterations = 100, .method = svd_method::qr});
     for (std::size_t mode = 0; mode < 3; ++mode) {
         dynamic_tensor<double> projected = x;
         for (std::size_t n = 0; n < 3; ++n) {
             if (n != mode) {
-                const auto turned = reference::narrowed<double>(reference::transpose(reference::widened(result.factors[n])));
+                const auto turned =
+                    reference::narrowed<double>(reference::transpose(reference::widened(result.factors[n])));
                 projected = moden::mode_product(projected, turned, n);
             }
         }
@@ -76,10 +81,12 @@ TEST_CASE("the report of the last mode is about what the other factors left of t
     const auto x = normal_tensor<double>({8, 9, 10}, 2);
     for (const svd_method method : {svd_method::gram, svd_method::qr, svd_method::randomized}) {
         CAPTURE(static_cast<int>(method));
-        const auto result = moden::hooi(x, {.ranks = {3, 3, 3}, .tolerance = 0, .max_iterations = 3, .method = method, .oversampling = 2});
+        const auto result = moden::hooi(
+            x, {.ranks = {3, 3, 3}, .tolerance = 0, .max_iterations = 3, .method = method, .oversampling = 2});
         dynamic_tensor<double> projected = x;
         for (std::size_t n = 0; n < 2; ++n) {
-            const auto turned = reference::narrowed<double>(reference::transpose(reference::widened(result.factors[n])));
+            const auto turned =
+                reference::narrowed<double>(reference::transpose(reference::widened(result.factors[n])));
             projected = moden::mode_product(projected, turned, n);
         }
         const double whole = reference::tail_of_squares(projected, 0);
@@ -99,7 +106,8 @@ TEST_CASE_TEMPLATE("a tensor of low rank is found exactly", T, float, double) {
     CHECK(result.history.back() == doctest::Approx(1).epsilon(reference::lapack_bound * reference::epsilon<T>));
 }
 
-TEST_CASE_TEMPLATE("zeros, extents of one, order one, and ranks that are too large for the other modes", T, float, double) {
+TEST_CASE_TEMPLATE("zeros, extents of one, order one, and ranks that are too large for the other modes", T, float,
+                   double) {
     const dynamic_tensor<T> zero = xt::zeros<T>({4, 5, 3});
     const auto of_zero = moden::hooi(zero, {.ranks = {2, 2, 2}});
     reference::check_structure(of_zero, {4, 5, 3});
@@ -141,11 +149,12 @@ TEST_CASE("stopping: tolerance, number of iterations, callback") {
     CHECK(converged.history[last - 1] - converged.history[last - 2] >= 1e-4);
 
     std::vector<double> seen;
-    const auto stopped = moden::hooi(x, {.ranks = {3, 3, 3}, .tolerance = 0, .progress = [&](std::size_t iteration, double fit) {
-                                             CHECK(iteration == seen.size() + 1);
-                                             seen.push_back(fit);
-                                             return iteration < 4;
-                                         }});
+    const auto stopped =
+        moden::hooi(x, {.ranks = {3, 3, 3}, .tolerance = 0, .progress = [&](std::size_t iteration, double fit) {
+                            CHECK(iteration == seen.size() + 1);
+                            seen.push_back(fit);
+                            return iteration < 4;
+                        }});
     CHECK(stopped.status == iteration_status::stopped_by_callback);
     CHECK(stopped.iterations == 4);
     CHECK(std::equal(seen.begin(), seen.end(), stopped.history.begin() + 1, stopped.history.end()));
@@ -155,8 +164,12 @@ TEST_CASE("stopping: tolerance, number of iterations, callback") {
 TEST_CASE("randomised sketches repeat with their seed") {
     const auto x = normal_tensor<double>({30, 20, 25}, 2);
     const auto with_seed = [&](std::uint64_t seed) {
-        return moden::hooi(x, {.ranks = {2, 2, 2}, .max_iterations = 2, .method = svd_method::randomized, .oversampling = 0,
-                               .power_iterations = 0, .seed = seed});
+        return moden::hooi(x, {.ranks = {2, 2, 2},
+                               .max_iterations = 2,
+                               .method = svd_method::randomized,
+                               .oversampling = 0,
+                               .power_iterations = 0,
+                               .seed = seed});
     };
     CHECK(reference::identical(with_seed(1).core, with_seed(1).core));
     CHECK(!reference::identical(with_seed(1).core, with_seed(2).core));
@@ -165,19 +178,22 @@ TEST_CASE("randomised sketches repeat with their seed") {
 
 TEST_CASE("bad arguments are named") {
     const tensor<double, 3> x = normal_tensor<double>({3, 4, 5}, 1);
-    CHECK_THROWS_WITH_AS(moden::hooi(x, {}), doctest::Contains("hooi: no ranks (expected one per mode)"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::hooi(x, {}), doctest::Contains("hooi: no ranks (expected one per mode)"),
+                         moden::argument_error);
     CHECK_THROWS_WITH_AS(moden::hooi(x, {.ranks = {1, 1, 1}, .tolerance = -1}), doctest::Contains("hooi: tolerance -1"),
                          moden::argument_error);
-    CHECK_THROWS_AS(moden::hooi(x, {.ranks = {1, 1, 1}, .tolerance = std::numeric_limits<double>::quiet_NaN()}), moden::argument_error);
+    CHECK_THROWS_AS(moden::hooi(x, {.ranks = {1, 1, 1}, .tolerance = std::numeric_limits<double>::quiet_NaN()}),
+                    moden::argument_error);
     // The message of a check names the function that was called.
-    CHECK_THROWS_WITH_AS(moden::hooi(x, {.ranks = {1, 1}}), doctest::Contains("hooi: 2 ranks for a tensor of order 3"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::hooi(x, {.ranks = {1, 5, 1}}), doctest::Contains("hooi: rank 5 for mode 1 (expected 1 to 4)"),
-                         moden::argument_error);
-    const tensor<double, 3> empty = xt::ones<double>({3, 0, 5});
-    CHECK_THROWS_WITH_AS(moden::hooi(empty, {.ranks = {1, 1, 1}}), doctest::Contains("hooi: the tensor of 3 x 0 x 5 is empty"),
+    CHECK_THROWS_WITH_AS(moden::hooi(x, {.ranks = {1, 1}}), doctest::Contains("hooi: 2 ranks for a tensor of order 3"),
                          moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::hooi(x, {.ranks = {1, 5, 1}}),
+                         doctest::Contains("hooi: rank 5 for mode 1 (expected 1 to 4)"), moden::argument_error);
+    const tensor<double, 3> empty = xt::ones<double>({3, 0, 5});
+    CHECK_THROWS_WITH_AS(moden::hooi(empty, {.ranks = {1, 1, 1}}),
+                         doctest::Contains("hooi: the tensor of 3 x 0 x 5 is empty"), moden::shape_error);
     auto bad = x;
     bad(0, 0, 0) = std::numeric_limits<double>::quiet_NaN();
-    CHECK_THROWS_WITH_AS(moden::hooi(bad, {.ranks = {1, 1, 1}}), doctest::Contains("hooi: the tensor holds 1 values that are NaN"),
-                         moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::hooi(bad, {.ranks = {1, 1, 1}}),
+                         doctest::Contains("hooi: the tensor holds 1 values that are NaN"), moden::argument_error);
 }

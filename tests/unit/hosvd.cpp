@@ -39,9 +39,9 @@ TEST_CASE("example: hosvd") {
     const auto exact = moden::hosvd(x);  // nothing truncated: three square orthogonal factors
     const auto small = moden::hosvd(x, {.ranks = {3, 4, 2}});
 
-    const auto& core = small.core;                               // 3 x 4 x 2
-    const auto& columns = small.factors[1];                      // 30 x 4, orthonormal columns
-    const auto& spectrum = small.modes[1].singular_values;       // of the mode-1 unfolding, descending
+    const auto& core = small.core;                          // 3 x 4 x 2
+    const auto& columns = small.factors[1];                 // 30 x 4, orthonormal columns
+    const auto& spectrum = small.modes[1].singular_values;  // of the mode-1 unfolding, descending
     //! [hosvd]
     CHECK(exact.relative_error < at_rounding);
     CHECK(small.relative_error < at_rounding);
@@ -58,7 +58,7 @@ TEST_CASE("example: st_hosvd") {
     const auto by_error = moden::st_hosvd(x, {.tolerance = 0.5});  // |x - x^| <= 0.5 |x|
     const auto capped = moden::st_hosvd(x, {.ranks = {2, 2, 2}, .energy = 0.9, .method = moden::svd_method::qr});
 
-    const double error = by_error.relative_error;           // what was achieved
+    const double error = by_error.relative_error;  // what was achieved
     const std::size_t rank_of_mode_0 = by_error.modes[0].rank;
     //! [st_hosvd]
     CHECK(true_error(x, by_ranks) < at_rounding);
@@ -75,7 +75,7 @@ TEST_CASE("example: reconstruct") {
     //! [reconstruct]
     const auto model = moden::st_hosvd(x, {.ranks = {3, 4, 2}});
 
-    const auto whole = moden::reconstruct(model);                              // 20 x 30 x 10
+    const auto whole = moden::reconstruct(model);                                               // 20 x 30 x 10
     const auto part = moden::reconstruct(model, {{.first = 4, .count = 1}, {}, {.first = 8}});  // 1 x 30 x 2
     //! [reconstruct]
     CHECK(reference::relative_difference(x, whole) < at_rounding);
@@ -99,22 +99,21 @@ TEST_CASE("example: hooi") {
     //! [hooi]
     // The best approximation of given ranks; st_hosvd is its start.
     const auto start = moden::st_hosvd(x, {.ranks = {3, 3, 3}});
-    const auto refined = moden::hooi(x, {.ranks = {3, 3, 3}, .tolerance = 1e-6, .progress = [](std::size_t, double fit) {
-                                             return fit < 0.999;  // false stops
-                                         }});
+    const auto go_on = [](std::size_t /* iteration */, double fit) { return fit < 0.999; };  // false stops
+    const auto refined = moden::hooi(x, {.ranks = {3, 3, 3}, .tolerance = 1e-6, .progress = go_on});
     //! [hooi]
     CHECK(refined.status == moden::iteration_status::converged);
     CHECK(refined.relative_error < start.relative_error);
 }
 
-// ---- exact decompositions ---------------------------------------------------------------------------------------------
+// ---- exact decompositions -------------------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("without truncation the tensor is rebuilt, for every order and method", T, float, double) {
     const std::vector<extents> shapes{{7},
                                       {6, 5},
                                       {1, 1, 1},
                                       {5, 6, 7},
-                                      {20, 2, 3},          // mode 0 is longer than its unfolding is wide
+                                      {20, 2, 3},  // mode 0 is longer than its unfolding is wide
                                       {2, 30, 3},
                                       {2, 3, 40},
                                       {4, 1, 5, 3},
@@ -126,7 +125,8 @@ TEST_CASE_TEMPLATE("without truncation the tensor is rebuilt, for every order an
         CAPTURE(reference::text(shape));
         const auto x = normal_tensor<T>(shape, 3);
         const auto before = x;
-        for (const svd_method method : {svd_method::automatic, svd_method::gram, svd_method::qr, svd_method::randomized}) {
+        for (const svd_method method :
+             {svd_method::automatic, svd_method::gram, svd_method::qr, svd_method::randomized}) {
             CAPTURE(static_cast<int>(method));
             const extents ranks = method == svd_method::randomized ? shape : extents{};
             const auto check = [&](const auto& result) {
@@ -159,7 +159,8 @@ TEST_CASE_TEMPLATE("the core of the HOSVD is all-orthogonal and ordered", T, flo
     }
 }
 
-TEST_CASE_TEMPLATE("the singular values are those of the unfoldings, the factors their left singular vectors", T, float, double) {
+TEST_CASE_TEMPLATE("the singular values are those of the unfoldings, the factors their left singular vectors", T, float,
+                   double) {
     const auto known = reference::tensor_with_spectrum({9, 10, 11}, {6, 5, 4, 3, 2, 1}, 1);
     const auto x = known.template dense<T>();
     for (const svd_method method : {svd_method::gram, svd_method::qr, svd_method::randomized}) {
@@ -186,7 +187,8 @@ TEST_CASE_TEMPLATE("order 1 is a vector split into its direction and its length"
         CHECK(static_cast<double>(result.factors[0](0, 0)) == doctest::Approx(-0.6).epsilon(4 * reference::epsilon<T>));
         CHECK(static_cast<double>(result.factors[0](1, 0)) == doctest::Approx(0.8).epsilon(4 * reference::epsilon<T>));
         CHECK(static_cast<double>(result.core(0)) == doctest::Approx(-5).epsilon(4 * reference::epsilon<T>));
-        CHECK(static_cast<double>(result.modes[0].singular_values[0]) == doctest::Approx(5).epsilon(4 * reference::epsilon<T>));
+        CHECK(static_cast<double>(result.modes[0].singular_values[0]) ==
+              doctest::Approx(5).epsilon(4 * reference::epsilon<T>));
     }
 }
 
@@ -194,9 +196,10 @@ TEST_CASE_TEMPLATE("a tensor of zeros has rank one, error zero and orthonormal f
     const dynamic_tensor<T> x = xt::zeros<T>({4, 5, 3});
     for (const svd_method method : {svd_method::automatic, svd_method::gram, svd_method::qr}) {
         CAPTURE(static_cast<int>(method));
-        for (const auto& options : {moden::hosvd_options{.method = method}, moden::hosvd_options{.tolerance = 0.1, .method = method},
-                                    moden::hosvd_options{.energy = 0.9, .method = method},
-                                    moden::hosvd_options{.ranks = {2, 2, 2}, .method = method}}) {
+        for (const auto& options :
+             {moden::hosvd_options{.method = method}, moden::hosvd_options{.tolerance = 0.1, .method = method},
+              moden::hosvd_options{.energy = 0.9, .method = method},
+              moden::hosvd_options{.ranks = {2, 2, 2}, .method = method}}) {
             const auto plain = moden::hosvd(x, options);
             const auto sequential = moden::st_hosvd(x, options);
             reference::check_structure(plain, {4, 5, 3});
@@ -230,16 +233,19 @@ TEST_CASE_TEMPLATE("static and dynamic order agree", T, float, double) {
     };
     compare(moden::hosvd(x, options), moden::hosvd(fixed, options));
     compare(moden::st_hosvd(x, options), moden::st_hosvd(fixed, options));
-    compare(moden::hooi(x, {.ranks = {3, 4, 5}, .max_iterations = 3}), moden::hooi(fixed, {.ranks = {3, 4, 5}, .max_iterations = 3}));
-    CHECK(reference::identical(moden::reconstruct(moden::st_hosvd(x, options)), moden::reconstruct(moden::st_hosvd(fixed, options))));
+    compare(moden::hooi(x, {.ranks = {3, 4, 5}, .max_iterations = 3}),
+            moden::hooi(fixed, {.ranks = {3, 4, 5}, .max_iterations = 3}));
+    CHECK(reference::identical(moden::reconstruct(moden::st_hosvd(x, options)),
+                               moden::reconstruct(moden::st_hosvd(fixed, options))));
 }
 
-// ---- reconstruct and relative_error -----------------------------------------------------------------------------------
+// ---- reconstruct and relative_error ---------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("reconstruct against loops, whole and in part", T, float, double) {
     const extents shape{5, 1, 6, 4};
     const extents ranks{3, 2, 2, 4};
-    const moden::tucker_tensor<dynamic_tensor<T>> tucker{normal_tensor<T>(ranks, 1), reference::normal_matrices<T>(shape, ranks, 2)};
+    const moden::tucker_tensor<dynamic_tensor<T>> tucker{normal_tensor<T>(ranks, 1),
+                                                         reference::normal_matrices<T>(shape, ranks, 2)};
     const auto expected = reference::rebuilt_tensor(tucker);
     CHECK(reference::worst_error(moden::reconstruct(tucker), expected) <= 1);
 
@@ -286,23 +292,30 @@ TEST_CASE("relative_error of zeros") {
 TEST_CASE("reconstruct and relative_error: bad arguments are named") {
     const auto x = low_rank_tensor();
     const auto model = moden::st_hosvd(x, {.ranks = {3, 4, 2}});
-    CHECK_THROWS_WITH_AS(moden::reconstruct(model, {{}, {}}), doctest::Contains("reconstruct: 2 ranges for 3 modes"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::reconstruct(model, {{}, {.first = 29, .count = 2}, {}}),
-                         doctest::Contains("reconstruct: indices 29 to 31 of mode 1, which has 30"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::reconstruct(model, {{}, {.first = 31}, {}}), doctest::Contains("of mode 1, which has 30"),
+    CHECK_THROWS_WITH_AS(moden::reconstruct(model, {{}, {}}), doctest::Contains("reconstruct: 2 ranges for 3 modes"),
                          moden::shape_error);
-    CHECK_THROWS_AS(moden::reconstruct(model, {{}, {.first = 2, .count = static_cast<std::size_t>(-2)}, {}}), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::reconstruct(model, {{}, {.first = 29, .count = 2}, {}}),
+                         doctest::Contains("reconstruct: indices 29 to 31 of mode 1, which has 30"),
+                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::reconstruct(model, {{}, {.first = 31}, {}}),
+                         doctest::Contains("of mode 1, which has 30"), moden::shape_error);
+    CHECK_THROWS_AS(moden::reconstruct(model, {{}, {.first = 2, .count = static_cast<std::size_t>(-2)}, {}}),
+                    moden::shape_error);
     auto missing = model;
     missing.factors.pop_back();
-    CHECK_THROWS_WITH_AS(moden::reconstruct(missing), doctest::Contains("reconstruct: 2 factors for a core of order 3"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::reconstruct(missing), doctest::Contains("reconstruct: 2 factors for a core of order 3"),
+                         moden::shape_error);
     auto wrong = model;
     wrong.factors[2] = xt::ones<double>({10, 3});
-    CHECK_THROWS_WITH_AS(moden::reconstruct(wrong),
-                         doctest::Contains("reconstruct: factor 2 of 10 x 3 for a core of 3 x 4 x 2 (expected 2 columns)"),
+    CHECK_THROWS_WITH_AS(
+        moden::reconstruct(wrong),
+        doctest::Contains("reconstruct: factor 2 of 10 x 3 for a core of 3 x 4 x 2 (expected 2 columns)"),
+        moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::relative_error(x, wrong), doctest::Contains("relative_error: factor 2 of 10 x 3"),
                          moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::relative_error(x, wrong), doctest::Contains("relative_error: factor 2 of 10 x 3"), moden::shape_error);
     const tensor<double, 3> other = xt::ones<double>({20, 30, 11});
-    CHECK_THROWS_WITH_AS(moden::relative_error(other, model),
-                         doctest::Contains("relative_error: a tensor of 20 x 30 x 11 and a Tucker tensor of 20 x 30 x 10"),
-                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(
+        moden::relative_error(other, model),
+        doctest::Contains("relative_error: a tensor of 20 x 30 x 11 and a Tucker tensor of 20 x 30 x 10"),
+        moden::shape_error);
 }

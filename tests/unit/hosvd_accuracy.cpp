@@ -1,5 +1,5 @@
-// How the singular vectors of an unfolding are computed: what each method can resolve, which one is chosen, and that all of
-// them see the same matrix however the tensor is walked.
+// How the singular vectors of an unfolding are computed: what each method can resolve, which one is chosen, and that
+// all of them see the same matrix however the tensor is walked.
 
 #include <algorithm>
 #include <cmath>
@@ -30,7 +30,9 @@ std::vector<double> graded(std::size_t count) {
     return reference::geometric(1, std::pow(smallest, 1.0 / static_cast<double>(count - 1)), count);
 }
 
-double relative_error_of_value(double found, double expected) { return std::abs(found - expected) / expected; }
+double relative_error_of_value(double found, double expected) {
+    return std::abs(found - expected) / expected;
+}
 
 }  // namespace
 
@@ -42,12 +44,14 @@ TEST_CASE_TEMPLATE("a Gram matrix loses singular values below sqrt(eps), QR does
         std::size_t mode;  ///< the mode that is looked at
         std::string reason;
     };
-    for (const auto& [shape, rank, mode, reason] : {graded_case{{16, 15, 14}, 13, 0, "wide, first mode"},
-                                                    graded_case{{16, 15, 14}, 13, 1, "wide, inner mode"},
-                                                    graded_case{{16, 15, 14}, 13, 2, "wide, last mode"},
-                                                    graded_case{{60, 4, 5}, 4, 0, "tall, first mode"},
-                                                    graded_case{{4, 60, 5}, 4, 1, "tall, inner mode"},
-                                                    graded_case{{4, 5, 60}, 4, 2, "tall, last mode"}}) {
+    for (const auto& one :
+         {graded_case{{16, 15, 14}, 13, 0, "wide, first mode"}, graded_case{{16, 15, 14}, 13, 1, "wide, inner mode"},
+          graded_case{{16, 15, 14}, 13, 2, "wide, last mode"}, graded_case{{60, 4, 5}, 4, 0, "tall, first mode"},
+          graded_case{{4, 60, 5}, 4, 1, "tall, inner mode"}, graded_case{{4, 5, 60}, 4, 2, "tall, last mode"}}) {
+        const auto& shape = one.shape;
+        const auto rank = one.rank;
+        const auto mode = one.mode;
+        const auto& reason = one.reason;
         CAPTURE(reason);
         const auto known = reference::tensor_with_spectrum(shape, graded<T>(rank), 1);
         const auto x = known.template dense<T>();
@@ -57,7 +61,8 @@ TEST_CASE_TEMPLATE("a Gram matrix loses singular values below sqrt(eps), QR does
 
         const auto by_qr = moden::hosvd(x, {.ranks = ranks, .method = svd_method::qr});
         CHECK(reference::value_ratio(by_qr.modes[mode].singular_values, expected, 1) <= reference::lapack_bound);
-        REQUIRE(reference::lapack_bound * reference::epsilon<T> < smallest * 4);  // so that the line above says something of it
+        REQUIRE(reference::lapack_bound * reference::epsilon<T> <
+                smallest * 4);  // so that the line above says something of it
         // Every vector, down to the smallest value, up to its perturbation over the gap to its neighbours.
         for (std::size_t r = 0; r < rank; ++r) {
             const double gap = expected[r] - (r + 1 < rank ? expected[r + 1] : 0);
@@ -70,7 +75,8 @@ TEST_CASE_TEMPLATE("a Gram matrix loses singular values below sqrt(eps), QR does
         reference::check_structure(by_gram, shape);  // orthonormal whatever happens to the values
         CHECK(by_gram.modes[mode].method == svd_method::gram);
         CHECK(reference::value_ratio(by_gram.modes[mode].singular_values, {expected[0]}, 1) <= reference::lapack_bound);
-        CHECK(relative_error_of_value(static_cast<double>(by_gram.modes[mode].singular_values[rank - 1]), smallest) > 0.5);
+        CHECK(relative_error_of_value(static_cast<double>(by_gram.modes[mode].singular_values[rank - 1]), smallest) >
+              0.5);
         if (rank > 4) {  // several values are lost, and their vectors are mixed
             CHECK(reference::projector_distance(reference::columns_of(by_gram.factors[mode], rank - 1, 1),
                                                 reference::columns_of(known.factors[mode], rank - 1, 1)) > 1e-3);
@@ -111,26 +117,29 @@ TEST_CASE_TEMPLATE("automatic takes random sketches for small ranks of long mode
     CHECK(result.modes[0].method == svd_method::randomized);
     CHECK(result.modes[1].method == svd_method::gram);
     reference::check_structure(result, {520, 28, 20});
-    CHECK(reference::projector_distance(result.factors[0], known.factors[0]) <= reference::lapack_bound * reference::epsilon<T> * 5);
+    CHECK(reference::projector_distance(result.factors[0], known.factors[0]) <=
+          reference::lapack_bound * reference::epsilon<T> * 5);
     CHECK(true_error(x, result) <= reference::lapack_bound * reference::epsilon<T>);
     const auto large_rank = moden::hosvd(x, {.ranks = {30, 5, 5}});
     CHECK(large_rank.modes[0].method != svd_method::randomized);
 }
 
-// Unfoldings of more than a quarter of a million elements are visited in several panels, cut within slabs or gathered from
-// several of them.
+// Unfoldings of more than a quarter of a million elements are visited in several panels, cut within slabs or gathered
+// from several of them.
 TEST_CASE_TEMPLATE("long unfoldings: all methods find the same values and subspaces", T, float, double) {
     struct long_case {
         std::string reason;
         extents shape;
         std::size_t mode;
     };
-    for (const auto& [reason, shape, mode] : {long_case{"first mode", {8, 300, 400}, 0},
-                                             long_case{"last mode", {300, 400, 8}, 2},
-                                             long_case{"slabs wider than a panel", {3, 8, 40000}, 1},
-                                             long_case{"many slabs to a panel", {300, 8, 400}, 1},
-                                             long_case{"few columns behind the mode", {40000, 8, 3}, 1},
-                                             long_case{"two columns, narrow mode", {60000, 5, 2}, 1}}) {
+    for (const auto& one :
+         {long_case{"first mode", {8, 300, 400}, 0}, long_case{"last mode", {300, 400, 8}, 2},
+          long_case{"slabs wider than a panel", {3, 8, 40000}, 1}, long_case{"many slabs to a panel", {300, 8, 400}, 1},
+          long_case{"few columns behind the mode", {40000, 8, 3}, 1},
+          long_case{"two columns, narrow mode", {60000, 5, 2}, 1}}) {
+        const auto& reason = one.reason;
+        const auto& shape = one.shape;
+        const auto mode = one.mode;
         CAPTURE(reason);
         auto x = normal_tensor<T>(shape, 3);
         const std::size_t extent = shape[mode];
@@ -146,7 +155,8 @@ TEST_CASE_TEMPLATE("long unfoldings: all methods find the same values and subspa
                 for (std::size_t s = 0; s < geometry.slabs; ++s) {
                     const T* slab = x.data() + s * extent * geometry.columns;
                     for (std::size_t c = 0; c < geometry.columns; ++c) {
-                        sum += static_cast<reference::wide>(slab[i * geometry.columns + c]) * slab[j * geometry.columns + c];
+                        sum += static_cast<reference::wide>(slab[i * geometry.columns + c]) *
+                               slab[j * geometry.columns + c];
                     }
                 }
                 gram(i, j) = gram(j, i) = static_cast<double>(sum);
@@ -154,7 +164,8 @@ TEST_CASE_TEMPLATE("long unfoldings: all methods find the same values and subspa
         }
         const auto exact = moden::eigh(gram);
         std::vector<double> expected(exact.values);
-        std::transform(expected.begin(), expected.end(), expected.begin(), [](double value) { return std::sqrt(value); });
+        std::transform(expected.begin(), expected.end(), expected.begin(),
+                       [](double value) { return std::sqrt(value); });
         // Rounding of sums of this length, of values that differ by a factor of `extent` at most.
         const double bound = std::sqrt(static_cast<double>(geometry.fibers())) * static_cast<double>(extent);
         extents ranks = shape;
@@ -164,15 +175,16 @@ TEST_CASE_TEMPLATE("long unfoldings: all methods find the same values and subspa
         for (const svd_method method : {svd_method::gram, svd_method::qr, svd_method::randomized}) {
             CAPTURE(static_cast<int>(method));
             const auto basis = moden::detail::compute_mode_basis<moden::cpu_policy, T, moden::host_memory>(
-                moden::cpu_policy{}, x.data(), geometry, moden::detail::truncation{extent}, reference::tail_of_squares(expected, 0),
-                {.method = method});
+                moden::cpu_policy{}, x.data(), geometry, moden::detail::truncation{extent},
+                reference::tail_of_squares(expected, 0), {.method = method});
             REQUIRE(reference::shape_of(basis.factor) == extents{extent, extent});
             CHECK(basis.report.method == method);
             CHECK(reference::value_ratio(basis.report.singular_values, expected, expected[0]) <= bound);
             CHECK(reference::orthogonality_ratio(basis.factor) <= reference::lapack_bound);
             for (std::size_t r = 0; r < extent; ++r) {
                 CHECK(reference::projector_distance(reference::columns_of(basis.factor, r, 1),
-                                                    reference::columns_of(exact.vectors, r, 1)) <= bound * reference::epsilon<T> * 10);
+                                                    reference::columns_of(exact.vectors, r, 1)) <=
+                      bound * reference::epsilon<T> * 10);
             }
         }
     }
@@ -183,13 +195,15 @@ TEST_CASE_TEMPLATE("randomised: close to the best, repeatable, truthful", T, flo
     const auto x = known.template dense<T>();
     const extents ranks{8, 8, 8};
     // The best error of rank 8 in one mode alone; in all modes together it is the same, since the spectra are.
-    const double best = std::sqrt(reference::tail_of_squares(known.values, 8) / reference::tail_of_squares(known.values, 0));
+    const double best =
+        std::sqrt(reference::tail_of_squares(known.values, 8) / reference::tail_of_squares(known.values, 0));
     const auto result = moden::st_hosvd(x, {.ranks = ranks, .method = svd_method::randomized, .seed = 1});
     reference::check_structure(result, {60, 45, 50});
     const double error = true_error(x, result);
     CHECK(error >= best * (1 - 1e-5));
     CHECK(error <= best * 1.001);
-    CHECK(std::abs(result.relative_error * result.relative_error - error * error) <= reference::lapack_bound * reference::epsilon<T>);
+    CHECK(std::abs(result.relative_error * result.relative_error - error * error) <=
+          reference::lapack_bound * reference::epsilon<T>);
     const auto plain = moden::hosvd(x, {.ranks = ranks, .method = svd_method::randomized, .seed = 1});
     CHECK(std::abs(plain.relative_error - true_error(x, plain)) <= reference::lapack_bound * reference::epsilon<T>);
     CHECK(plain.relative_error <= best * 1.001);
@@ -200,7 +214,8 @@ TEST_CASE_TEMPLATE("randomised: close to the best, repeatable, truthful", T, flo
     CHECK(!reference::identical(result.core, other.core));
 
     // Without oversampling and power iterations the sketch is worse, and says so.
-    const auto rough = moden::st_hosvd(x, {.ranks = ranks, .method = svd_method::randomized, .oversampling = 0, .power_iterations = 0});
+    const auto rough = moden::st_hosvd(
+        x, {.ranks = ranks, .method = svd_method::randomized, .oversampling = 0, .power_iterations = 0});
     CHECK(rough.relative_error > result.relative_error);
     const double rough_error = true_error(x, rough);
     CHECK(std::abs(rough.relative_error * rough.relative_error - rough_error * rough_error) <=
@@ -208,21 +223,25 @@ TEST_CASE_TEMPLATE("randomised: close to the best, repeatable, truthful", T, flo
 }
 
 // What a sketch has not seen counts as discarded when the rank is chosen, too.
-TEST_CASE_TEMPLATE("randomised: a tolerance or an energy within the limits of the ranks is honoured", T, float, double) {
+TEST_CASE_TEMPLATE("randomised: a tolerance or an energy within the limits of the ranks is honoured", T, float,
+                   double) {
     const auto flat = reference::tensor_with_spectrum({40, 42, 44}, std::vector<double>(36, 1.0), 6);
     const auto x = flat.template dense<T>();
     const extents ranks{20, 20, 20};
     for (const double energy : {0.3, 0.5}) {
         CAPTURE(energy);
-        const auto result = moden::hosvd(x, {.ranks = ranks, .energy = energy, .method = svd_method::randomized, .oversampling = 4});
+        const auto result =
+            moden::hosvd(x, {.ranks = ranks, .energy = energy, .method = svd_method::randomized, .oversampling = 4});
         for (const auto& mode : result.modes) {
             CHECK(mode.discarded_energy <= (1 - energy) * 36 * (1 + 1e-5));
             CHECK(mode.rank < 20);
         }
     }
-    const auto result = moden::st_hosvd(x, {.ranks = ranks, .tolerance = 0.9, .method = svd_method::randomized, .oversampling = 4});
+    const auto result =
+        moden::st_hosvd(x, {.ranks = ranks, .tolerance = 0.9, .method = svd_method::randomized, .oversampling = 4});
     CHECK(true_error(x, result) <= 0.9);
     // Where the limits do not allow it, the ranks are the limits.
-    const auto tight = moden::hosvd(x, {.ranks = {10, 10, 10}, .energy = 0.9, .method = svd_method::randomized, .oversampling = 4});
+    const auto tight =
+        moden::hosvd(x, {.ranks = {10, 10, 10}, .energy = 0.9, .method = svd_method::randomized, .oversampling = 4});
     CHECK(reference::shape_of(tight.core) == extents{10, 10, 10});
 }

@@ -52,11 +52,13 @@ dynamic_tensor<T> decaying_tensor(const extents& shape, const std::vector<double
     });
     std::vector<tensor<double, 2>> factors;
     for (std::size_t n = 0; n < shape.size(); ++n) {
-        factors.push_back(reference::narrowed<double>(reference::orthonormal_columns(shape[n], shape[n], seed + 10 + n)));
+        factors.push_back(
+            reference::narrowed<double>(reference::orthonormal_columns(shape[n], shape[n], seed + 10 + n)));
     }
     const auto dense = reference::multi_mode_product(core, factors);
     auto result = dynamic_tensor<T>::from_shape(shape);
-    std::transform(dense.value.begin(), dense.value.end(), result.data(), [](reference::wide value) { return static_cast<T>(value); });
+    std::transform(dense.value.begin(), dense.value.end(), result.data(),
+                   [](reference::wide value) { return static_cast<T>(value); });
     return result;
 }
 
@@ -66,7 +68,8 @@ TEST_CASE_TEMPLATE("ranks: the error of the HOSVD stays below the bound of 001 E
     const auto x = decaying_tensor<T>({10, 11, 12}, {0.7, 0.8, 0.6}, 1);
     const auto values = spectra(x);
     const double energy = reference::tail_of_squares(values[0], 0);
-    for (const extents& ranks : {extents{10, 11, 12}, extents{5, 5, 5}, extents{1, 1, 1}, extents{3, 11, 1}, extents{9, 2, 7}}) {
+    for (const extents& ranks :
+         {extents{10, 11, 12}, extents{5, 5, 5}, extents{1, 1, 1}, extents{3, 11, 1}, extents{9, 2, 7}}) {
         CAPTURE(reference::text(ranks));
         double discarded = 0;
         double largest = 0;
@@ -87,7 +90,8 @@ TEST_CASE_TEMPLATE("ranks: the error of the HOSVD stays below the bound of 001 E
             CHECK(error * error <= result.error_bound * result.error_bound + rounding);
             CHECK(error * error >= largest / energy - rounding);  // no projection onto fewer columns can do better
             CHECK(std::abs(result.relative_error - error) <= rounding);
-            const auto by_spectrum = moden::hosvd(x, {.ranks = ranks, .method = method, .error = error_measure::spectrum});
+            const auto by_spectrum =
+                moden::hosvd(x, {.ranks = ranks, .method = method, .error = error_measure::spectrum});
             CHECK(std::abs(by_spectrum.relative_error * by_spectrum.relative_error - error * error) <= rounding);
         }
     }
@@ -106,13 +110,15 @@ TEST_CASE_TEMPLATE("ranks: the error of the ST-HOSVD is what it reports and its 
             CHECK(result.relative_error == result.error_bound);
             const double error = true_error(x, result);
             CHECK(std::abs(result.relative_error * result.relative_error - error * error) <= rounding);
-            const auto measured = moden::st_hosvd(x, {.ranks = ranks, .method = method, .error = error_measure::residual});
+            const auto measured =
+                moden::st_hosvd(x, {.ranks = ranks, .method = method, .error = error_measure::residual});
             CHECK(std::abs(measured.relative_error - error) <= rounding);
         }
     }
 }
 
-TEST_CASE_TEMPLATE("mode_order: the first mode sees the whole tensor, the second what the first left", T, float, double) {
+TEST_CASE_TEMPLATE("mode_order: the first mode sees the whole tensor, the second what the first left", T, float,
+                   double) {
     const auto x = decaying_tensor<T>({6, 7, 8}, {0.8, 0.8, 0.8}, 3);
     const auto values = spectra(x);
     const double bound = 10 * reference::lapack_bound;  // Gram matrices: the smallest values are a tenth of the largest
@@ -121,20 +127,24 @@ TEST_CASE_TEMPLATE("mode_order: the first mode sees the whole tensor, the second
         CAPTURE(order[0]);
         const auto result = moden::st_hosvd(x, {.ranks = {3, 4, 2}, .mode_order = order});
         const double error = true_error(x, result);
-        CHECK(std::abs(result.relative_error * result.relative_error - error * error) <= reference::lapack_bound * reference::epsilon<T>);
-        CHECK(reference::value_ratio(result.modes[order[0]].singular_values, values[order[0]], values[order[0]][0]) <= bound);
+        CHECK(std::abs(result.relative_error * result.relative_error - error * error) <=
+              reference::lapack_bound * reference::epsilon<T>);
+        CHECK(reference::value_ratio(result.modes[order[0]].singular_values, values[order[0]], values[order[0]][0]) <=
+              bound);
         // The second mode: the tensor projected on the first factor.
         const auto& factor = result.factors[order[0]];
         const auto turned = reference::transpose(reference::widened(factor));
         const auto projected = reference::mode_product(x, turned, order[0]);
         auto reduced = dynamic_tensor<double>::from_shape(projected.shape);
-        std::transform(projected.value.begin(), projected.value.end(), reduced.data(), [](auto value) { return static_cast<double>(value); });
+        std::transform(projected.value.begin(), projected.value.end(), reduced.data(),
+                       [](auto value) { return static_cast<double>(value); });
         const auto expected = moden::thin_svd(moden::unfold(reduced, order[1])).singular_values;
         CHECK(reference::value_ratio(result.modes[order[1]].singular_values, expected, expected[0]) <= bound);
     } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST_CASE_TEMPLATE("tolerance: the true error stays below it and the ranks are as small as the budget allows", T, float, double) {
+TEST_CASE_TEMPLATE("tolerance: the true error stays below it and the ranks are as small as the budget allows", T, float,
+                   double) {
     const std::vector<double> values = reference::geometric(1, std::is_same_v<T, float> ? 0.4 : 0.1, 12);
     const auto known = reference::tensor_with_spectrum({13, 12, 14}, values, 4);
     const auto x = known.template dense<T>();
@@ -204,7 +214,8 @@ TEST_CASE_TEMPLATE("energy: every mode keeps its share with the smallest rank th
             for (std::size_t n = 0; n < 3; ++n) {
                 CHECK(plain.modes[n].rank == reference::smallest_rank(values[n], (1 - share) * energy));
                 CHECK(plain.modes[n].discarded_energy <= (1 - share) * energy);
-                CHECK(std::abs(plain.modes[n].discarded_energy - reference::tail_of_squares(values[n], plain.modes[n].rank)) <=
+                CHECK(std::abs(plain.modes[n].discarded_energy -
+                               reference::tail_of_squares(values[n], plain.modes[n].rank)) <=
                       reference::lapack_bound * reference::epsilon<T> * energy);
             }
             const auto sequential = moden::st_hosvd(x, {.energy = share, .method = method});
@@ -263,10 +274,12 @@ TEST_CASE("progress is called before each mode, and stops") {
     moden::st_hosvd(x, {.ranks = {2, 2, 2}, .progress = count});
     CHECK(steps == std::vector<std::size_t>{0, 1, 2});
     const auto stop = [](std::size_t step, std::size_t) { return step < 2; };
-    CHECK_THROWS_WITH_AS(moden::hosvd(x, {.progress = stop}), doctest::Contains("hosvd: stopped by the progress callback before mode 2"),
+    CHECK_THROWS_WITH_AS(moden::hosvd(x, {.progress = stop}),
+                         doctest::Contains("hosvd: stopped by the progress callback before mode 2"),
                          moden::argument_error);
     CHECK_THROWS_WITH_AS(moden::st_hosvd(x, {.progress = stop}),
-                         doctest::Contains("st_hosvd: stopped by the progress callback before step 2"), moden::argument_error);
+                         doctest::Contains("st_hosvd: stopped by the progress callback before step 2"),
+                         moden::argument_error);
 }
 
 TEST_CASE("bad arguments are named") {
@@ -291,25 +304,31 @@ TEST_CASE("bad arguments are named") {
     refused_as({.method = svd_method::randomized}, "svd_method::randomized needs ranks", argument);
     refused_as({.oversampling = 2000000}, "oversampling 2000000", argument);
     refused_as({.power_iterations = 2000}, "oversampling 10 and power_iterations 2000", argument);
-    CHECK_THROWS_WITH_AS(moden::hosvd(x, {.mode_order = {0, 1, 2}}), doctest::Contains("hosvd: mode_order is an option of st_hosvd"),
-                         moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::hosvd(x, {.mode_order = {0, 1, 2}}),
+                         doctest::Contains("hosvd: mode_order is an option of st_hosvd"), moden::argument_error);
     for (const std::vector<std::size_t>& order : {std::vector<std::size_t>{0, 1}, {0, 1, 1}, {0, 1, 3}, {0, 1, 2, 3}}) {
         CHECK_THROWS_WITH_AS(moden::st_hosvd(x, {.mode_order = order}),
-                             doctest::Contains("st_hosvd: mode_order is not a permutation of the 3 modes"), moden::argument_error);
+                             doctest::Contains("st_hosvd: mode_order is not a permutation of the 3 modes"),
+                             moden::argument_error);
     }
 
     const tensor<double, 3> empty = xt::ones<double>({3, 0, 5});
-    CHECK_THROWS_WITH_AS(moden::hosvd(empty), doctest::Contains("hosvd: the tensor of 3 x 0 x 5 is empty"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::st_hosvd(empty), doctest::Contains("st_hosvd: the tensor of 3 x 0 x 5 is empty"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::hosvd(empty), doctest::Contains("hosvd: the tensor of 3 x 0 x 5 is empty"),
+                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::st_hosvd(empty), doctest::Contains("st_hosvd: the tensor of 3 x 0 x 5 is empty"),
+                         moden::shape_error);
     const dynamic_tensor<double> scalar(1.0);
     CHECK_THROWS_WITH_AS(moden::hosvd(scalar), doctest::Contains("hosvd: the tensor has order 0"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::st_hosvd(scalar), doctest::Contains("st_hosvd: the tensor has order 0"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::st_hosvd(scalar), doctest::Contains("st_hosvd: the tensor has order 0"),
+                         moden::shape_error);
     for (const double bad : {nan, std::numeric_limits<double>::infinity()}) {
         auto y = x;
         y(1, 2, 3) = bad;
-        CHECK_THROWS_WITH_AS(moden::hosvd(y), doctest::Contains("hosvd: the tensor holds 1 values that are NaN or infinite"),
+        CHECK_THROWS_WITH_AS(moden::hosvd(y),
+                             doctest::Contains("hosvd: the tensor holds 1 values that are NaN or infinite"),
                              moden::argument_error);
-        CHECK_THROWS_WITH_AS(moden::st_hosvd(y), doctest::Contains("st_hosvd: the tensor holds 1 values that are NaN or infinite"),
+        CHECK_THROWS_WITH_AS(moden::st_hosvd(y),
+                             doctest::Contains("st_hosvd: the tensor holds 1 values that are NaN or infinite"),
                              moden::argument_error);
     }
 }

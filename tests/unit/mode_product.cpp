@@ -28,15 +28,19 @@ struct product_case {
 /// The bound holds for every order of summation, so one number does for all ways of computing.
 template <class T>
 void check_cases(const std::vector<product_case>& cases) {
-    for (const auto& [reason, shape, rows] : cases) {
+    for (const auto& one : cases) {
+        const auto& reason = one.reason;
+        const auto& shape = one.shape;
+        const auto rows = one.rows;
         CAPTURE(reason);
         CAPTURE(reference::text(shape));
         const auto x = normal_tensor<T>(shape, 7);
         const auto a = normal_matrix<T>(rows, shape[1], 8);
         const auto expected = reference::mode_product(x, a, 1);
-        for (const std::size_t threads : {1, 2, 3}) {
+        for (const std::size_t threads : reference::sizes{1, 2, 3}) {
             CAPTURE(threads);
-            CHECK(reference::worst_error(moden::mode_product(moden::cpu_policy({.threads = threads}), x, a, 1), expected) <= 1);
+            CHECK(reference::worst_error(moden::mode_product(moden::cpu_policy({.threads = threads}), x, a, 1),
+                                         expected) <= 1);
         }
     }
 }
@@ -67,15 +71,23 @@ TEST_CASE("example: multi_mode_product") {
 
     // Only some modes, in any order; with transposed matrices.
     const std::vector<moden::tensor<double, 2>> tall{{{1}, {2}, {3}, {4}}, {{5}, {6}}};
-    const auto weighted = moden::multi_mode_product(x, tall, {.modes = {2, 0}, .matrices = moden::transposition::transposed});
+    const auto weighted =
+        moden::multi_mode_product(x, tall, {.modes = {2, 0}, .matrices = moden::transposition::transposed});
     //! [multi_mode_product]
     CHECK(total == moden::tensor<double, 3>{{{24}}});
     CHECK(weighted == moden::tensor<double, 3>{{{110}, {110}, {110}}});
 }
 
 TEST_CASE_TEMPLATE("every mode of every order", T, float, double) {
-    const std::vector<extents> shapes{{6},          {5, 4},          {3, 4, 5},          {2, 3, 4, 3},         {3, 1, 2, 4, 2},
-                                      {1, 3, 2, 2, 1, 4}, {2, 2, 1, 3, 2, 2, 3}, {2, 1, 3, 2, 2, 2, 1, 2}, {1, 1, 1}};
+    const std::vector<extents> shapes{{6},
+                                      {5, 4},
+                                      {3, 4, 5},
+                                      {2, 3, 4, 3},
+                                      {3, 1, 2, 4, 2},
+                                      {1, 3, 2, 2, 1, 4},
+                                      {2, 2, 1, 3, 2, 2, 3},
+                                      {2, 1, 3, 2, 2, 2, 1, 2},
+                                      {1, 1, 1}};
     for (const extents& shape : shapes) {
         CAPTURE(reference::text(shape));
         const auto x = normal_tensor<T>(shape, 1);
@@ -83,7 +95,8 @@ TEST_CASE_TEMPLATE("every mode of every order", T, float, double) {
             CAPTURE(mode);
             for (const std::size_t rows : {std::size_t{1}, shape[mode], shape[mode] + 3}) {
                 const auto a = normal_matrix<T>(rows, shape[mode], 2);
-                CHECK(reference::worst_error(moden::mode_product(x, a, mode), reference::mode_product(x, a, mode)) <= 1);
+                CHECK(reference::worst_error(moden::mode_product(x, a, mode), reference::mode_product(x, a, mode)) <=
+                      1);
             }
         }
     }
@@ -180,7 +193,9 @@ TEST_CASE_TEMPLATE("multi_mode_product against loops", T, float, double) {
         {{2, 2, 3, 1, 2, 2, 2, 3}, {2, 1, 2, 2, 2, 3, 1, 2}},
         {{20, 30, 25}, {4, 5, 6}},
     };
-    for (const auto& [shape, rows] : cases) {
+    for (const auto& one : cases) {
+        const auto& shape = one.first;
+        const auto rows = one.second;
         CAPTURE(reference::text(shape));
         const auto x = normal_tensor<T>(shape, 1);
         const auto matrices = reference::normal_matrices<T>(rows, shape, 20);
@@ -193,7 +208,8 @@ TEST_CASE_TEMPLATE("multi_mode_product against loops", T, float, double) {
             turned.push_back(reference::narrowed<T>(reference::transpose(reference::widened(matrices[n]))));
             backwards.push_back(n);
         }
-        const auto y = moden::multi_mode_product(x, turned, {.modes = backwards, .matrices = moden::transposition::transposed});
+        const auto y =
+            moden::multi_mode_product(x, turned, {.modes = backwards, .matrices = moden::transposition::transposed});
         CHECK(reference::worst_error(y, expected) <= 1);
     }
 }
@@ -208,15 +224,16 @@ TEST_CASE_TEMPLATE("multi_mode_product of some modes leaves the others alone", T
     const std::vector<tensor<T, 2>> some{a, b};
     CHECK(reference::worst_error(moden::multi_mode_product(x, some, {.modes = {2, 0}}), expected) <= 1);
     const std::vector<tensor<T, 2>> one{a};
-    CHECK(reference::worst_error(moden::multi_mode_product(x, one, {.modes = {2}}), reference::mode_product(x, a, 2)) <= 1);
+    CHECK(reference::worst_error(moden::multi_mode_product(x, one, {.modes = {2}}), reference::mode_product(x, a, 2)) <=
+          1);
 }
 
 TEST_CASE("multi_mode_product with an empty list of modes and matrices for an order of 0 or more") {
     // No modes named means one matrix per mode, so that no matrices at all do not fit a tensor.
     const tensor<double, 2> x = xt::ones<double>({2, 3});
     const std::vector<tensor<double, 2>> none;
-    CHECK_THROWS_WITH_AS(moden::multi_mode_product(x, none), doctest::Contains("multi_mode_product: 0 matrices for 2 modes"),
-                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::multi_mode_product(x, none),
+                         doctest::Contains("multi_mode_product: 0 matrices for 2 modes"), moden::shape_error);
 }
 
 // 001 Eq. 3.3: products along different modes commute; along the same mode they compose.
@@ -255,25 +272,29 @@ TEST_CASE("bad arguments are named") {
     const tensor<double, 3> x = xt::ones<double>({2, 3, 4});
     const tensor<double, 2> a = xt::ones<double>({5, 3});
     const tensor<double, 1> v = xt::ones<double>({4});
-    CHECK_THROWS_WITH_AS(moden::mode_product(x, a, 3), doctest::Contains("mode_product: mode 3 of a tensor of order 3"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::mode_product(x, a, 2),
-                         doctest::Contains("mode_product: a factor of 5 x 3 on mode 2 of a tensor of 2 x 3 x 4 (expected 4 columns"),
+    CHECK_THROWS_WITH_AS(moden::mode_product(x, a, 3), doctest::Contains("mode_product: mode 3 of a tensor of order 3"),
                          moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::mode_product(x, v, 1),
-                         doctest::Contains("mode_product: a factor of 4 on mode 1 of a tensor of 2 x 3 x 4 (expected 3 elements)"),
-                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(
+        moden::mode_product(x, a, 2),
+        doctest::Contains("mode_product: a factor of 5 x 3 on mode 2 of a tensor of 2 x 3 x 4 (expected 4 columns"),
+        moden::shape_error);
+    CHECK_THROWS_WITH_AS(
+        moden::mode_product(x, v, 1),
+        doctest::Contains("mode_product: a factor of 4 on mode 1 of a tensor of 2 x 3 x 4 (expected 3 elements)"),
+        moden::shape_error);
     const tensor<double, 2> no_rows = xt::ones<double>({0, 3});
     CHECK_THROWS_WITH_AS(moden::mode_product(x, no_rows, 1), doctest::Contains("at least one row"), moden::shape_error);
     const tensor<double, 3> empty = xt::ones<double>({2, 0, 4});
-    CHECK_THROWS_WITH_AS(moden::mode_product(empty, a, 0), doctest::Contains("mode_product: the tensor of 2 x 0 x 4 is empty"),
-                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::mode_product(empty, a, 0),
+                         doctest::Contains("mode_product: the tensor of 2 x 0 x 4 is empty"), moden::shape_error);
     const dynamic_tensor<double> dynamic_vector = v;
     CHECK_THROWS_WITH_AS(moden::mode_product(x, dynamic_vector, 2),
-                         doctest::Contains("mode_product: the factor has shape 4 (expected a matrix"), moden::shape_error);
+                         doctest::Contains("mode_product: the factor has shape 4 (expected a matrix"),
+                         moden::shape_error);
 
     const std::vector<tensor<double, 2>> one{a};
-    CHECK_THROWS_WITH_AS(moden::multi_mode_product(x, one), doctest::Contains("multi_mode_product: 1 matrices for 3 modes"),
-                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::multi_mode_product(x, one),
+                         doctest::Contains("multi_mode_product: 1 matrices for 3 modes"), moden::shape_error);
     CHECK_THROWS_WITH_AS(moden::multi_mode_product(x, one, {.modes = {0, 1}}),
                          doctest::Contains("multi_mode_product: 1 matrices for 2 modes"), moden::shape_error);
     CHECK_THROWS_WITH_AS(moden::multi_mode_product(x, one, {.modes = {3}}),
@@ -290,5 +311,6 @@ TEST_CASE("bad arguments are named") {
                          doctest::Contains("multi_mode_product: the tensor of 2 x 0 x 4 is empty"), moden::shape_error);
     const std::vector<dynamic_tensor<double>> vectors{dynamic_vector};
     CHECK_THROWS_WITH_AS(moden::multi_mode_product(x, vectors, {.modes = {2}}),
-                         doctest::Contains("multi_mode_product: a factor has order 1 (expected a matrix)"), moden::shape_error);
+                         doctest::Contains("multi_mode_product: a factor has order 1 (expected a matrix)"),
+                         moden::shape_error);
 }

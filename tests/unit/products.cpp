@@ -62,8 +62,8 @@ TEST_CASE("example: outer") {
     const moden::tensor<double, 1> u{1, 2};
     const moden::tensor<double, 1> v{3, 4, 5};
 
-    const auto matrix = moden::outer(u, v);         // 2 x 3, u(i) v(j)
-    const auto tensor = moden::outer(matrix, u);    // 2 x 3 x 2, u(i) v(j) u(k)
+    const auto matrix = moden::outer(u, v);       // 2 x 3, u(i) v(j)
+    const auto tensor = moden::outer(matrix, u);  // 2 x 3 x 2, u(i) v(j) u(k)
     //! [outer]
     CHECK(matrix == moden::tensor<double, 2>{{3, 4, 5}, {6, 8, 10}});
     CHECK(tensor == moden::tensor<double, 3>{{{3, 6}, {4, 8}, {5, 10}}, {{6, 12}, {8, 16}, {10, 20}}});
@@ -109,7 +109,8 @@ TEST_CASE_TEMPLATE("inner and norm against loops", T, float, double) {
               terms * static_cast<double>(magnitude) + eps * static_cast<double>(std::abs(inner)));
         const double length = static_cast<double>(std::sqrt(squares));
         CHECK(std::abs(static_cast<double>(moden::norm(a)) - length) <= (terms + eps) * length);
-        CHECK(moden::inner(moden::cpu_policy({.threads = 1}), a, b) == moden::inner(moden::cpu_policy({.threads = 3}), a, b));
+        CHECK(moden::inner(moden::cpu_policy({.threads = 1}), a, b) ==
+              moden::inner(moden::cpu_policy({.threads = 3}), a, b));
         CHECK(moden::norm(moden::cpu_policy({.threads = 1}), a) == moden::norm(moden::cpu_policy({.threads = 3}), a));
     }
 }
@@ -119,7 +120,8 @@ TEST_CASE_TEMPLATE("norm neither overflows nor underflows", T, float, double) {
     const T eps = limits::epsilon();
     const auto relative = [](T found, double expected) { return std::abs(static_cast<double>(found) / expected - 1); };
     // 3-4-5 triangles, so that the exact answer is known at every scale.
-    for (const T scale : {limits::max() / T(8), std::sqrt(limits::max()), T(1), std::sqrt(limits::min()), limits::min()}) {
+    for (const T scale :
+         {limits::max() / T(8), std::sqrt(limits::max()), T(1), std::sqrt(limits::min()), limits::min()}) {
         CAPTURE(scale);
         const tensor<T, 1> x{T(3) * scale, T(-4) * scale};
         CHECK(relative(moden::norm(x), 5 * static_cast<double>(scale)) <= 2 * static_cast<double>(eps));
@@ -153,7 +155,9 @@ TEST_CASE_TEMPLATE("norm and inner keep NaN and infinity", T, float, double) {
 }
 
 TEST_CASE_TEMPLATE("outer multiplies every element with every other", T, float, double) {
-    for (const auto& [left, right] : {std::pair<extents, extents>{{3}, {4}}, {{2, 3}, {4}}, {{3}, {1, 5, 2}}, {{40, 50}, {30}}}) {
+    for (const auto& one : {std::pair<extents, extents>{{3}, {4}}, {{2, 3}, {4}}, {{3}, {1, 5, 2}}, {{40, 50}, {30}}}) {
+        const auto& left = one.first;
+        const auto& right = one.second;
         const auto a = normal_tensor<T>(left, 1);
         const auto b = normal_tensor<T>(right, 2);
         const auto y = moden::outer(a, b);
@@ -185,7 +189,8 @@ TEST_CASE_TEMPLATE("kronecker and khatri_rao against loops", T, float, double) {
     });
     CHECK(equal);
 
-    for (const extents& rows : {extents{4}, extents{3, 5}, extents{2, 1, 3}, extents{2, 3, 2, 4}, extents{40, 30, 20}}) {
+    for (const extents& rows :
+         {extents{4}, extents{3, 5}, extents{2, 1, 3}, extents{2, 3, 2, 4}, extents{40, 30, 20}}) {
         CAPTURE(reference::text(rows));
         const std::size_t rank = 6;
         const auto factors = reference::normal_matrices<T>(rows, extents(rows.size(), rank), 3);
@@ -223,7 +228,8 @@ TEST_CASE_TEMPLATE("unfold and kronecker agree on the order of the modes", T, fl
     const std::vector<tensor<T, 2>> reversed{factors[3], factors[2], factors[1]};
     const auto expected = wide_product<T>(wide_product<T>(factors[0], moden::unfold(core, 0, moden::unfolding::kolda)),
                                           turned<T>(kronecker_without(reversed, 3)));
-    CHECK(reference::relative_difference(expected, moden::unfold(x, 0, moden::unfolding::kolda)) <= 8 * reference::epsilon<T>);
+    CHECK(reference::relative_difference(expected, moden::unfold(x, 0, moden::unfolding::kolda)) <=
+          8 * reference::epsilon<T>);
 }
 
 // 002: X_(0) = B_(0) (Z_1 kr Z_2 kr Z_3), where column s of Z_m holds the parameters of sample s.
@@ -239,7 +245,8 @@ TEST_CASE_TEMPLATE("khatri_rao of parameters times an unfolded core gives one sa
             }
             return result;
         };
-        const auto sample = moden::mode_product(moden::mode_product(moden::mode_product(core, column(2), 3), column(1), 2), column(0), 1);
+        const auto sample = moden::mode_product(
+            moden::mode_product(moden::mode_product(core, column(2), 3), column(1), 2), column(0), 1);
         tensor<T, 2> expected = xt::zeros<T>({6, 1});
         tensor<T, 2> found = xt::zeros<T>({6, 1});
         for (std::size_t i = 0; i < 6; ++i) {
@@ -254,18 +261,23 @@ TEST_CASE("bad arguments are named") {
     const tensor<double, 2> a = xt::ones<double>({2, 3});
     const tensor<double, 2> b = xt::ones<double>({3, 2});
     const tensor<double, 3> x = xt::ones<double>({2, 3, 4});
-    CHECK_THROWS_WITH_AS(moden::inner(a, b), doctest::Contains("inner: tensors of 2 x 3 and 3 x 2 (expected equal shapes)"),
+    CHECK_THROWS_WITH_AS(moden::inner(a, b),
+                         doctest::Contains("inner: tensors of 2 x 3 and 3 x 2 (expected equal shapes)"),
                          moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::inner(a, x), doctest::Contains("inner: tensors of 2 x 3 and 2 x 3 x 4"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::kronecker(x, a), doctest::Contains("kronecker: the left factor has order 3 (expected a matrix)"),
+    CHECK_THROWS_WITH_AS(moden::inner(a, x), doctest::Contains("inner: tensors of 2 x 3 and 2 x 3 x 4"),
                          moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::kronecker(a, x), doctest::Contains("kronecker: the right factor has order 3 (expected a matrix)"),
+    CHECK_THROWS_WITH_AS(moden::kronecker(x, a),
+                         doctest::Contains("kronecker: the left factor has order 3 (expected a matrix)"),
+                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::kronecker(a, x),
+                         doctest::Contains("kronecker: the right factor has order 3 (expected a matrix)"),
                          moden::shape_error);
     const std::vector<tensor<double, 2>> none;
     CHECK_THROWS_WITH_AS(moden::khatri_rao(none), doctest::Contains("khatri_rao: no matrices"), moden::shape_error);
     const std::vector<tensor<double, 2>> different{a, b};
-    CHECK_THROWS_WITH_AS(moden::khatri_rao(different), doctest::Contains("khatri_rao: factors of 3 and 2 columns"), moden::shape_error);
-    const std::vector<tensor<double, 3>> tensors{x};
-    CHECK_THROWS_WITH_AS(moden::khatri_rao(tensors), doctest::Contains("khatri_rao: a factor has order 3 (expected a matrix)"),
+    CHECK_THROWS_WITH_AS(moden::khatri_rao(different), doctest::Contains("khatri_rao: factors of 3 and 2 columns"),
                          moden::shape_error);
+    const std::vector<tensor<double, 3>> tensors{x};
+    CHECK_THROWS_WITH_AS(moden::khatri_rao(tensors),
+                         doctest::Contains("khatri_rao: a factor has order 3 (expected a matrix)"), moden::shape_error);
 }

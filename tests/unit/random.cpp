@@ -98,9 +98,11 @@ TEST_CASE_TEMPLATE("moments of uniform and normal numbers", T, float, double) {
     const auto z = normal<T>(count, 12, 0, 2);
     CHECK(standard_errors(z, itself, 0, 1) < 5);
     CHECK(standard_errors(z, square, 1, 2) < 5);
-    CHECK(standard_errors(z, [](double x) { return x * x * x; }, 0, 15) < 5);
+    CHECK(standard_errors(
+              z, [](double x) { return x * x * x; }, 0, 15) < 5);
     CHECK(standard_errors(z, fourth, 3, 96) < 5);
-    CHECK(standard_errors(z, [](double x) { return x > 2 ? 1.0 : 0.0; }, 0.0227501, 0.0227501 * 0.9772499) < 5);
+    CHECK(standard_errors(
+              z, [](double x) { return x > 2 ? 1.0 : 0.0; }, 0.0227501, 0.0227501 * 0.9772499) < 5);
 
     double neighbours = 0;  // Box-Muller makes pairs; they must not be correlated
     for (std::size_t i = 0; i + 1 < count; i += 2) {

@@ -26,6 +26,9 @@ using moden::dynamic_tensor;
 using moden::extents;
 using moden::tensor;
 
+/// Sizes to run through.
+using sizes = std::initializer_list<std::size_t>;
+
 /// Sums are formed in this type, so that the reference has no rounding errors worth mentioning.
 using wide = long double;
 
@@ -35,7 +38,7 @@ inline constexpr double epsilon = static_cast<double>(std::numeric_limits<T>::ep
 /// What LAPACK's own tests allow for |A - U S V'| / (|A| max(m, n) eps) and |I - U'U| / (k eps).
 inline constexpr double lapack_bound = 30;
 
-// ---- random data ------------------------------------------------------------------------------------------------------
+// ---- random data ----------------------------------------------------------------------------------------------------
 
 template <class T>
 dynamic_tensor<T> normal_tensor(const extents& shape, std::uint64_t seed) {
@@ -66,7 +69,7 @@ std::vector<tensor<T, 2>> normal_matrices(const extents& rows, const extents& co
     return result;
 }
 
-// ---- indices ----------------------------------------------------------------------------------------------------------
+// ---- indices --------------------------------------------------------------------------------------------------------
 
 inline std::size_t element_count(const extents& shape) {
     std::size_t count = 1;
@@ -115,7 +118,7 @@ inline extents replaced(extents list, std::size_t mode, std::size_t value) {
     return list;
 }
 
-// ---- sums with an error bound -----------------------------------------------------------------------------------------
+// ---- sums with an error bound ---------------------------------------------------------------------------------------
 
 /// Exact values of sums of products, with what rounding may do to them: every element is a sum of at most `terms`
 /// products whose magnitudes add up to `magnitude`.
@@ -137,10 +140,13 @@ inline void add(sums& result, std::size_t at, wide product) {
 }
 
 /// A shape as it is written in messages, for CAPTURE.
-inline std::string text(const extents& shape) { return moden::detail::message(shape); }
+inline std::string text(const extents& shape) {
+    return moden::detail::message(shape);
+}
 
 /// Largest error of a computed tensor, as a multiple of what the standard model of rounding allows for its sums,
-/// terms * eps * magnitude (Higham 2002, Sec. 3.1, in any order of summation). Infinity where shapes differ or a value is NaN.
+/// terms * eps * magnitude (Higham 2002, Sec. 3.1, in any order of summation). Infinity where shapes differ or a value
+/// is NaN.
 template <class Tensor>
 double worst_error(const Tensor& computed, const sums& expected) {
     constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -171,7 +177,8 @@ sums mode_product(const Tensor& values, const Matrix& matrix, std::size_t mode) 
     for_each_index(result.shape, [&](const extents& index) {
         const std::size_t first = position(shape, replaced(index, mode, 0));
         for (std::size_t i = 0; i < shape[mode]; ++i) {
-            add(result, at, static_cast<wide>(values.data()[first + i * step]) * static_cast<wide>(matrix(index[mode], i)));
+            add(result, at,
+                static_cast<wide>(values.data()[first + i * step]) * static_cast<wide>(matrix(index[mode], i)));
         }
         ++at;
     });
@@ -219,7 +226,7 @@ sums product(const Left& left, const Right& right) {
     return result;
 }
 
-// ---- matrices in extended precision -----------------------------------------------------------------------------------
+// ---- matrices in extended precision ---------------------------------------------------------------------------------
 
 using wide_matrix = tensor<wide, 2>;
 
@@ -306,7 +313,8 @@ inline wide_matrix orthonormal_columns(std::size_t rows, std::size_t columns, st
     return result;
 }
 
-/// A matrix whose thin SVD is known before its entries are rounded to T, which moves singular values by at most eps |A|.
+/// A matrix whose thin SVD is known before its entries are rounded to T, which moves singular values by at most eps
+/// |A|.
 struct known_svd {
     wide_matrix u;
     std::vector<double> values;
@@ -330,7 +338,8 @@ struct known_svd {
 /// Values beyond those given are zero.
 inline known_svd with_spectrum(std::size_t rows, std::size_t columns, std::vector<double> values, std::uint64_t seed) {
     values.resize(std::min(rows, columns), 0.0);
-    return {orthonormal_columns(rows, values.size(), seed), values, orthonormal_columns(columns, values.size(), seed + 1)};
+    return {orthonormal_columns(rows, values.size(), seed), values,
+            orthonormal_columns(columns, values.size(), seed + 1)};
 }
 
 /// The X that minimises |A X - B|, for an A of full column rank: Gram-Schmidt, twice, and back substitution.
@@ -381,8 +390,8 @@ inline std::vector<double> geometric(double first, double ratio, std::size_t cou
     return result;
 }
 
-/// The tensor sum_r values[r] u_r o v_r o w_r o ... with orthonormal columns u, v, w: every unfolding has the given values
-/// as its singular values, and the columns as its left singular vectors.
+/// The tensor sum_r values[r] u_r o v_r o w_r o ... with orthonormal columns u, v, w: every unfolding has the given
+/// values as its singular values, and the columns as its left singular vectors.
 struct known_tensor {
     std::vector<wide_matrix> factors;
     std::vector<double> values;
@@ -418,7 +427,7 @@ inline known_tensor tensor_with_spectrum(const extents& shape, const std::vector
     return result;
 }
 
-// ---- ratios -----------------------------------------------------------------------------------------------------------
+// ---- ratios ---------------------------------------------------------------------------------------------------------
 
 /// |I - U'U| / (k eps).
 template <class Matrix>
@@ -436,7 +445,8 @@ double orthogonality_ratio(const Matrix& columns) {
 template <class Matrix>
 double residual_ratio(const Matrix& expected, const wide_matrix& rebuilt) {
     const double difference = distance(expected, rebuilt);
-    const double scale = frobenius(widened(expected)) * static_cast<double>(std::max(expected.shape()[0], expected.shape()[1])) *
+    const double scale = frobenius(widened(expected)) *
+                         static_cast<double>(std::max(expected.shape()[0], expected.shape()[1])) *
                          epsilon<typename Matrix::value_type>;
     return difference == 0 ? 0 : difference / scale;
 }
@@ -453,7 +463,8 @@ wide_matrix rebuilt(const Matrix& u, const Values& values, const Matrix& vt) {
     return multiply(scaled, widened(vt));
 }
 
-/// Whether every column follows the sign rule: its first entry within sqrt(eps) of the largest magnitude is not negative.
+/// Whether every column follows the sign rule: its first entry within sqrt(eps) of the largest magnitude is not
+/// negative.
 template <class Matrix>
 bool obeys_sign_rule(const Matrix& matrix) {
     const double slack = std::sqrt(epsilon<typename Matrix::value_type>);

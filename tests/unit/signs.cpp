@@ -101,8 +101,9 @@ TEST_CASE_TEMPLATE("both storage orders, gaps between columns, and partners", T,
             memory[j * (rows + 2) + i] = a(i, j);
         }
     }
-    moden::detail::fix_signs(moden::cpu_policy{}, moden::matrix_view<T, host_memory>{memory.data(), rows, columns, rows + 2,
-                                                                                     moden::storage_order::column_major});
+    moden::detail::fix_signs(
+        moden::cpu_policy{},
+        moden::matrix_view<T, host_memory>{memory.data(), rows, columns, rows + 2, moden::storage_order::column_major});
     for (std::size_t j = 0; j < columns; ++j) {
         for (std::size_t i = 0; i < rows; ++i) {
             CHECK(memory[j * (rows + 2) + i] == u(i, j));

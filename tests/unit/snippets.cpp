@@ -1,5 +1,5 @@
-// The examples of the documentation are regions of tests. A header that names one that does not exist, or a region that is
-// never checked, would be found by nobody else.
+// The examples of the documentation are regions of tests. A header that names one that does not exist, or a region that
+// is never checked, would be found by nobody else.
 
 #include <algorithm>
 #include <cstddef>
@@ -26,7 +26,9 @@ std::vector<std::string> lines_of(const fs::path& path) {
     return lines;
 }
 
-bool contains(const std::string& line, const std::string& part) { return line.find(part) != std::string::npos; }
+bool contains(const std::string& line, const std::string& part) {
+    return line.find(part) != std::string::npos;
+}
 
 struct reference_to_region {
     fs::path header;
@@ -74,7 +76,10 @@ TEST_CASE("the sources lie where they were when this was compiled") {
 }
 
 TEST_CASE("every example that a header refers to exists, is short, and is followed by a check") {
-    for (const auto& [header, file, region] : references()) {
+    for (const auto& one : references()) {
+        const auto& header = one.header;
+        const auto& file = one.file;
+        const auto& region = one.region;
         CAPTURE(header.string());
         CAPTURE(file);
         CAPTURE(region);
@@ -113,7 +118,8 @@ TEST_CASE("every region of a test in this folder is shown by some header") {
             const std::string file = "tests/unit/" + entry.path().filename().string();
             CAPTURE(file);
             CAPTURE(region);
-            CHECK(std::any_of(shown.begin(), shown.end(), [&](const auto& one) { return one.file == file && one.region == region; }));
+            CHECK(std::any_of(shown.begin(), shown.end(),
+                              [&](const auto& one) { return one.file == file && one.region == region; }));
         }
     }
 }

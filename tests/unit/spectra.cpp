@@ -58,7 +58,11 @@ tensor<T, 2> symmetric_matrix(const reference::wide_matrix& v, const std::vector
 }  // namespace
 
 TEST_CASE_TEMPLATE("thin_svd rebuilds the matrix from orthonormal factors and the right values", T, float, double) {
-    for (const auto& [reason, rows, columns, spectrum] : svd_cases<T>()) {
+    for (const auto& one : svd_cases<T>()) {
+        const auto& reason = one.reason;
+        const auto rows = one.rows;
+        const auto columns = one.columns;
+        const auto& spectrum = one.spectrum;
         CAPTURE(reason);
         const known_svd known = reference::with_spectrum(rows, columns, spectrum, 5);
         const auto a = known.matrix<T>();
@@ -71,7 +75,8 @@ TEST_CASE_TEMPLATE("thin_svd rebuilds the matrix from orthonormal factors and th
         CHECK(std::is_sorted(values.rbegin(), values.rend()));
         CHECK(reference::residual_ratio(a, reference::rebuilt(u, values, vt)) <= lapack_bound);
         CHECK(reference::orthogonality_ratio(u) <= lapack_bound);
-        CHECK(reference::orthogonality_ratio(reference::narrowed<T>(reference::transpose(widened(vt)))) <= lapack_bound);
+        CHECK(reference::orthogonality_ratio(reference::narrowed<T>(reference::transpose(widened(vt)))) <=
+              lapack_bound);
         if (spectrum.empty()) {
             CHECK(values == std::vector<T>(k, T(0)));
         } else {
@@ -107,7 +112,8 @@ TEST_CASE_TEMPLATE("left and right vectors change sign together", T, float, doub
     const auto minus = moden::thin_svd(tensor<T, 2>(-a));
     // -A has the same left vectors under the sign rule; the sign goes to the right ones.
     const double perturbation = lapack_bound * reference::epsilon<T> * 4;
-    CHECK(reference::distance(reference::columns_of(plus.u, 0, 4), reference::columns_of(minus.u, 0, 4)) <= perturbation);
+    CHECK(reference::distance(reference::columns_of(plus.u, 0, 4), reference::columns_of(minus.u, 0, 4)) <=
+          perturbation);
     CHECK(reference::distance(reference::columns_of(reference::transpose(widened(plus.vt)), 0, 4),
                               -reference::columns_of(reference::transpose(widened(minus.vt)), 0, 4)) <= perturbation);
 }
@@ -123,13 +129,15 @@ TEST_CASE_TEMPLATE("eigh with few and with all vectors", T, float, double) {
     }
     std::vector<double> repeated(40, 1.0);
     std::fill(repeated.begin(), repeated.begin() + 6, 4.0);
-    for (const auto& [reason, expected] : {eigen_case{"1 x 1", {-2}},
-                                           {"2 x 2", {3, -1}},
-                                           {"positive and negative", mixed},
-                                           {"repeated", repeated},
-                                           {"graded", reference::geometric(1, 0.5, 50)},
-                                           {"zero", std::vector<double>(20, 0.0)},
-                                           {"multiple of the identity", std::vector<double>(30, 2.5)}}) {
+    for (const auto& one : {eigen_case{"1 x 1", {-2}},
+                            {"2 x 2", {3, -1}},
+                            {"positive and negative", mixed},
+                            {"repeated", repeated},
+                            {"graded", reference::geometric(1, 0.5, 50)},
+                            {"zero", std::vector<double>(20, 0.0)},
+                            {"multiple of the identity", std::vector<double>(30, 2.5)}}) {
+        const auto& reason = one.reason;
+        const auto& expected = one.values;
         CAPTURE(reason);
         const std::size_t n = expected.size();
         const auto v = reference::orthonormal_columns(n, n, 9);
@@ -160,7 +168,8 @@ TEST_CASE_TEMPLATE("eigh with few and with all vectors", T, float, double) {
                 }
             }
             const double residual = reference::distance(reference::multiply(widened(a), widened(vectors)), scaled);
-            CHECK(residual <= lapack_bound * static_cast<double>(n) * reference::epsilon<T> * reference::frobenius(widened(a)));
+            CHECK(residual <=
+                  lapack_bound * static_cast<double>(n) * reference::epsilon<T> * reference::frobenius(widened(a)));
         }
     }
 }

@@ -49,16 +49,16 @@ bool is_unfolding(const Tensor& tensor, const Matrix& matrix, std::size_t mode, 
 }
 
 const std::vector<extents> shapes{
-    {5},                       // orders 1 to 8
+    {5},  // orders 1 to 8
     {4, 3},
     {2, 3, 4},
-    {3, 1, 4, 2},              // extents of 1
+    {3, 1, 4, 2},  // extents of 1
     {2, 3, 2, 3, 2},
     {1, 2, 3, 1, 2, 4},
     {2, 1, 3, 2, 2, 1, 3},
     {2, 3, 1, 2, 2, 3, 2, 2},
     {1, 1, 1},
-    {40, 50, 30},              // above the size where the copy is divided among threads
+    {40, 50, 30},  // above the size where the copy is divided among threads
     {17, 1, 33, 3, 19},
 };
 
@@ -89,12 +89,12 @@ TEST_CASE("the Kolda order reproduces the unfoldings of Kolda & Bader") {
     CHECK(moden::unfold(x, 0, unfolding::kolda) == moden::tensor<double, 2>{{1, 4, 7, 10, 13, 16, 19, 22},
                                                                             {2, 5, 8, 11, 14, 17, 20, 23},
                                                                             {3, 6, 9, 12, 15, 18, 21, 24}});
-    CHECK(moden::unfold(x, 1, unfolding::kolda) == moden::tensor<double, 2>{{1, 2, 3, 13, 14, 15},
-                                                                            {4, 5, 6, 16, 17, 18},
-                                                                            {7, 8, 9, 19, 20, 21},
-                                                                            {10, 11, 12, 22, 23, 24}});
+    CHECK(moden::unfold(x, 1, unfolding::kolda) ==
+          moden::tensor<double, 2>{
+              {1, 2, 3, 13, 14, 15}, {4, 5, 6, 16, 17, 18}, {7, 8, 9, 19, 20, 21}, {10, 11, 12, 22, 23, 24}});
     CHECK(moden::unfold(x, 2, unfolding::kolda) ==
-          moden::tensor<double, 2>{{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, {13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}});
+          moden::tensor<double, 2>{{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
+                                   {13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}});
 }
 
 TEST_CASE_TEMPLATE("unfold puts every element where the formula says, and fold takes it back", T, float, double) {
@@ -134,15 +134,19 @@ TEST_CASE("an empty mode gives an unfolding without columns") {
 
 TEST_CASE("mode, matrix and shape are checked") {
     const moden::tensor<double, 3> x = xt::zeros<double>({2, 3, 4});
-    CHECK_THROWS_WITH_AS(moden::unfold(x, 3), doctest::Contains("unfold: mode 3 of a tensor of order 3"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::unfold(x, 3), doctest::Contains("unfold: mode 3 of a tensor of order 3"),
+                         moden::shape_error);
     const moden::tensor<double, 2> matrix = xt::zeros<double>({3, 8});
-    CHECK_THROWS_WITH_AS(moden::fold(matrix, 3, {2, 3, 4}), doctest::Contains("fold: mode 3 of a tensor of order 3"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::fold(matrix, 0, {2, 3, 4}),
-                         doctest::Contains("fold: a matrix of 3 x 8 (expected 2 x 12 for mode 0 of a tensor of 2 x 3 x 4)"),
+    CHECK_THROWS_WITH_AS(moden::fold(matrix, 3, {2, 3, 4}), doctest::Contains("fold: mode 3 of a tensor of order 3"),
                          moden::shape_error);
-    CHECK_THROWS_WITH_AS(moden::fold<4>(matrix, 1, {2, 3, 4}), doctest::Contains("fold: shape 2 x 3 x 4 for a tensor of order 4"),
-                         moden::shape_error);
+    CHECK_THROWS_WITH_AS(
+        moden::fold(matrix, 0, {2, 3, 4}),
+        doctest::Contains("fold: a matrix of 3 x 8 (expected 2 x 12 for mode 0 of a tensor of 2 x 3 x 4)"),
+        moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::fold<4>(matrix, 1, {2, 3, 4}),
+                         doctest::Contains("fold: shape 2 x 3 x 4 for a tensor of order 4"), moden::shape_error);
     CHECK_THROWS_AS(moden::fold(x, 1, {2, 3, 4}), moden::shape_error);
     const moden::tensor<double, 0> scalar(1.0);
-    CHECK_THROWS_WITH_AS(moden::unfold(scalar, 0), doctest::Contains("unfold: mode 0 of a tensor of order 0"), moden::shape_error);
+    CHECK_THROWS_WITH_AS(moden::unfold(scalar, 0), doctest::Contains("unfold: mode 0 of a tensor of order 0"),
+                         moden::shape_error);
 }

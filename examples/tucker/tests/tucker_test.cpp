@@ -20,7 +20,9 @@ using examples::names_in;
 using examples::outcome;
 using examples::scratch_folder;
 
-outcome tucker(const std::vector<std::string>& arguments, const std::string& before = {}) { return examples::run(TUCKER_PROGRAM, arguments, before); }
+outcome tucker(const std::vector<std::string>& arguments, const std::string& before = {}) {
+    return examples::run(TUCKER_PROGRAM, arguments, before);
+}
 
 /// A tensor of the given ranks plus noise.
 moden::dynamic_tensor<double> make_tensor(const moden::extents& shape, const moden::extents& ranks, double noise) {
@@ -115,7 +117,8 @@ TEST_CASE_FIXTURE(fixture, "every method with every way of computing singular ve
         for (const std::string svd : {"automatic", "gram", "qr", "randomized"}) {
             CAPTURE(method);
             CAPTURE(svd);
-            const auto result = tucker({"--input", input, "--ranks", "3,4,2", "--method", method, "--svd", svd, "--out", out});
+            const auto result =
+                tucker({"--input", input, "--ranks", "3,4,2", "--method", method, "--svd", svd, "--out", out});
             const double error = check_result<double>(result, {3, 4, 2});
             CHECK(error > 0.03);  // the noise
             CHECK(error < 0.06);
@@ -138,8 +141,10 @@ TEST_CASE_FIXTURE(fixture, "the scalar type follows the file, the storage order 
     CHECK(moden::io::load_npy<double>(out + "/core.npy") == core);
 
     moden::io::save_npy(input, moden::dynamic_tensor<float>(noisy));
-    CHECK(check_result<float>(tucker({"--input", input, "--ranks", "3,4,2", "--out", out}), {3, 4, 2}) == doctest::Approx(error).epsilon(1e-3));
-    CHECK(check_result<double>(tucker({"--input", input, "--ranks", "3,4,2", "--double", "--out", out}), {3, 4, 2}) == doctest::Approx(error).epsilon(1e-3));
+    CHECK(check_result<float>(tucker({"--input", input, "--ranks", "3,4,2", "--out", out}), {3, 4, 2}) ==
+          doctest::Approx(error).epsilon(1e-3));
+    CHECK(check_result<double>(tucker({"--input", input, "--ranks", "3,4,2", "--double", "--out", out}), {3, 4, 2}) ==
+          doctest::Approx(error).epsilon(1e-3));
 
     auto whole = moden::dynamic_tensor<std::int16_t>::from_shape(shape);
     for (std::size_t i = 0; i < whole.size(); ++i) {
@@ -154,7 +159,8 @@ TEST_CASE_FIXTURE(fixture, "the scalar type follows the file, the storage order 
 
 TEST_CASE_FIXTURE(fixture, "truncation by error and by energy") {
     for (const std::string method : {"st_hosvd", "hosvd"}) {
-        const double error = check_result<double>(tucker({"--input", input, "--tolerance", "0.3", "--method", method, "--out", out}), {});
+        const double error = check_result<double>(
+            tucker({"--input", input, "--tolerance", "0.3", "--method", method, "--out", out}), {});
         CHECK(error <= 0.3);
         CHECK(error > 0.03);
         CHECK(moden::io::load_npy<double>(out + "/core.npy").size() <= 24);
@@ -200,14 +206,16 @@ TEST_CASE_FIXTURE(fixture, "missing entries are completed") {
     // An earlier run's completed.npy does not stay beside results that it does not belong to; other files do.
     std::ofstream(out + "/notes.txt") << "mine";
     CHECK(tucker({"--input", input, "--ranks", "3,4,2", "--out", out}).exit_code == 0);
-    CHECK(names_in(out) == std::vector<std::string>{"core.npy", "factor_0.npy", "factor_1.npy", "factor_2.npy", "notes.txt", "singular_values_0.npy",
-                                                     "singular_values_1.npy", "singular_values_2.npy", "spectrum.png"});
+    CHECK(names_in(out) == std::vector<std::string>{"core.npy", "factor_0.npy", "factor_1.npy", "factor_2.npy",
+                                                    "notes.txt", "singular_values_0.npy", "singular_values_1.npy",
+                                                    "singular_values_2.npy", "spectrum.png"});
 }
 
 TEST_CASE("vectors, extents of one and eight modes") {
     const scratch_folder folder;
     const std::string input = (folder / "T.npy").string();
-    for (const moden::extents& shape : {moden::extents{5}, moden::extents{1}, moden::extents{4, 1, 3}, moden::extents{2, 3, 2, 2, 1, 2, 3, 2}}) {
+    for (const moden::extents& shape :
+         {moden::extents{5}, moden::extents{1}, moden::extents{4, 1, 3}, moden::extents{2, 3, 2, 2, 1, 2, 3, 2}}) {
         CAPTURE(shape.size());
         moden::io::save_npy(input, make_tensor(shape, moden::extents(shape.size(), 1), 0.01));
         const auto result = tucker({"--input", input, "--out", (folder / "out").string()});
@@ -267,7 +275,8 @@ TEST_CASE_FIXTURE(fixture, "what is refused, and that nothing is written") {
         {{"--input", input, "--out", out, "--mask", mask, "--ranks", "3,4,2"}, "12 x 9 x 6"},
         {{"--input", input, "--out", out, "--mask", mask, "--ranks", "3,4,2", "--method", "hosvd"}, "--mask"},
         {{"--input", input, "--out", out, "--mask", empty_mask, "--ranks", "3,4,2"}, "observed"},
-        {{"--input", input, "--out", out, "--mask", (folder / "no_mask.npy").string(), "--ranks", "3,4,2"}, "no_mask.npy"},
+        {{"--input", input, "--out", out, "--mask", (folder / "no_mask.npy").string(), "--ranks", "3,4,2"},
+         "no_mask.npy"},
         {{"--input", (folder / "missing.npy").string(), "--out", out}, "missing.npy"},
         {{"--input", (folder / "two\nlines.npy").string(), "--out", out}, "two lines.npy"},
         {{"--input", folder.path().string(), "--out", out}, "regular file"},
@@ -321,7 +330,8 @@ TEST_CASE("help") {
     const auto result = tucker({"--help"});
     CHECK(result.exit_code == 0);
     CHECK(result.err == "");
-    for (const std::string option : {"--input", "--ranks", "--method", "--svd", "--tolerance", "--energy", "--mask", "--policy", "--double", "--out", "Examples"}) {
+    for (const std::string option : {"--input", "--ranks", "--method", "--svd", "--tolerance", "--energy", "--mask",
+                                     "--policy", "--double", "--out", "Examples"}) {
         CHECK_MESSAGE(result.out.find(option) != std::string::npos, option);
     }
 }
