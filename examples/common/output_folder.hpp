@@ -85,7 +85,8 @@ private:
             }
             path_ = name;
             std::error_code failure;
-            for (const auto& part : {fresh(), old()}) {
+            const std::filesystem::path parts[] = {fresh(), old()};  // nvcc may drop the braces of an unnamed list
+            for (const auto& part : parts) {
                 if (!std::filesystem::create_directory(part, failure) || failure) {
                     std::error_code ignored;
                     std::filesystem::remove_all(path_, ignored);
