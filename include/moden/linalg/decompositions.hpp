@@ -133,7 +133,7 @@ struct eigh_options {
 ///
 /// Cost: 4/3 n^3 flops for the values, 2 n^2 count more for the vectors when fewer than a quarter are wanted, otherwise
 /// about 4 n^3; memory for one copy of A and the vectors.
-/// Source: Golub & Van Loan 2013, Ch. 8; LAPACK sytrd with sterf and stemr, or syevd.
+/// Source: Golub & Van Loan 2013, Ch. 8; LAPACK sytrd with sterf and stemr (stedc where that gives up), or syevd.
 /// \snippet tests/unit/linalg.cpp eigh
 template <execution_policy Policy, any_tensor Matrix>
 auto eigh(const Policy& policy, const Matrix& matrix, const eigh_options& options = {}) {

@@ -40,6 +40,66 @@ void eigh_all(host_matrix<T> a, T* values) {
     check_info(info, "syevd");
 }
 
+/// Eigenvectors of the largest eigenvalues of a symmetric tridiagonal matrix, ascending, by divide and conquer.
+template <class T>
+void tridiagonal_vectors_of_all(T* diagonal, T* off_diagonal, host_matrix<T> vectors) {
+    const std::size_t size = vectors.rows;
+    const int n = blas_size(size, "stedc");
+    host_buffer<T> all(size * size);
+    const std::size_t work_size = 1 + 4 * size + size * size;  // as LAPACK documents them
+    const std::size_t integer_size = 3 + 5 * size;
+    host_buffer<T> work(work_size);
+    host_buffer<int> integer_work(integer_size);
+    const int lwork = blas_size(work_size, "stedc");
+    const int liwork = blas_size(integer_size, "stedc");
+    int info = 0;
+    lapack<T>::stedc("I", &n, diagonal, off_diagonal, all.data(), &n, work.data(), &lwork, integer_work.data(), &liwork,
+                     &info, 1);
+    check_info(info, "stedc");
+    for (std::size_t j = 0; j < vectors.columns; ++j) {
+        const T* source = all.data() + (size - vectors.columns + j) * size;
+        std::copy(source, source + size, vectors.data + j * vectors.stride);
+    }
+}
+
+/// The same by relatively robust representations, which take time for the wanted vectors only. They give up on some
+/// matrices that rounding has made of a multiple of the identity or of clusters; divide and conquer does not.
+template <class T>
+void tridiagonal_vectors(const T* diagonal, const T* off_diagonal, host_matrix<T> vectors) {
+    const std::size_t size = vectors.rows;
+    const int n = blas_size(size, "stemr");
+    const int wanted = static_cast<int>(vectors.columns);
+    const int first = n - wanted + 1;
+    const int ldz = leading_dimension(vectors, "stemr");
+    const std::size_t work_size = 18 * size;
+    const int lwork = blas_size(work_size, "stemr");
+    const int liwork = blas_size(10 * size, "stemr");
+    host_buffer<T> work(work_size);
+    host_buffer<int> integer_work(10 * size);
+    host_buffer<int> support(2 * vectors.columns);
+    host_buffer<T> scratch(3 * size);  // both routines destroy the diagonals
+    T* d = scratch.data();
+    T* e = d + size;
+    T* found = e + size;
+    const auto restore = [&] {
+        std::copy(diagonal, diagonal + size, d);
+        std::copy(off_diagonal, off_diagonal + size - 1, e);
+        e[size - 1] = T(0);
+    };
+    restore();
+    const T unused{};
+    int matches = 0;
+    int try_accuracy = 1;
+    int info = 0;
+    lapack<T>::stemr("V", "I", &n, d, e, &unused, &unused, &first, &n, &matches, found, vectors.data, &ldz, &wanted,
+                     support.data(), &try_accuracy, work.data(), &lwork, integer_work.data(), &liwork, &info, 1, 1);
+    if (info > 0) {
+        restore();
+        return tridiagonal_vectors_of_all(d, e, vectors);
+    }
+    check_info(info, "stemr");
+}
+
 /// All eigenvalues (ascending) and the `vectors.columns` eigenvectors that belong to the largest, in descending order:
 /// one reduction to tridiagonal form serves both, and only the wanted vectors are computed and transformed back.
 template <class T>
@@ -51,7 +111,7 @@ void eigh_leading(host_matrix<T> a, T* values, host_matrix<T> vectors) {
     T* diagonal = tridiagonal.data();
     T* off_diagonal = diagonal + size;
     T* reflectors = off_diagonal + size;
-    T* found = reflectors + size;
+    T* destroyed = reflectors + size;
     with_workspace<T>(
         workspace<T>,
         [&](T* work, const int* lwork, int* info) {
@@ -61,33 +121,16 @@ void eigh_leading(host_matrix<T> a, T* values, host_matrix<T> vectors) {
 
     int info = 0;
     std::copy(diagonal, diagonal + size, values);
-    {
-        host_buffer<T> e(size);
-        std::copy(off_diagonal, off_diagonal + size - 1, e.data());
-        lapack<T>::sterf(&n, values, e.data(), &info);
-        check_info(info, "sterf");
-    }
+    std::copy(off_diagonal, off_diagonal + size - 1, destroyed);
+    lapack<T>::sterf(&n, values, destroyed, &info);
+    check_info(info, "sterf");
     const std::size_t count = vectors.columns;
     if (count == 0) {
         return;
     }
+    tridiagonal_vectors<T>(diagonal, off_diagonal, vectors);
     const int wanted = static_cast<int>(count);
-    const int first = n - wanted + 1;
-    const int ldz = leading_dimension(vectors, "stemr");
-    const T unused{};
-    int matches = 0;
-    int try_accuracy = 1;
-    host_buffer<int> support(2 * count);
-    const std::size_t work_size = 18 * size;
-    host_buffer<T> work(work_size);
-    host_buffer<int> integer_work(10 * size);
-    const int lwork = blas_size(work_size, "stemr");
-    const int liwork = blas_size(10 * size, "stemr");
-    off_diagonal[size - 1] = T(0);
-    lapack<T>::stemr("V", "I", &n, diagonal, off_diagonal, &unused, &unused, &first, &n, &matches, found, vectors.data,
-                     &ldz, &wanted, support.data(), &try_accuracy, work.data(), &lwork, integer_work.data(), &liwork,
-                     &info, 1, 1);
-    check_info(info, "stemr");
+    const int ldz = leading_dimension(vectors, "ormtr");
     with_workspace<T>(
         workspace<T>,
         [&](T* space, const int* length, int* status) {

@@ -34,9 +34,6 @@
     void moden_##prefix##gesdd(const char* jobz, const int* m, const int* n, T* a, const int* lda, T* s, T* u,          \
                                const int* ldu, T* vt, const int* ldvt, T* work, const int* lwork, int* iwork,           \
                                int* info, std::size_t length) __asm__(#prefix "gesdd_");                                \
-    void moden_##prefix##gesvd(const char* jobu, const char* jobvt, const int* m, const int* n, T* a, const int* lda,   \
-                               T* s, T* u, const int* ldu, T* vt, const int* ldvt, T* work, const int* lwork,           \
-                               int* info, std::size_t length1, std::size_t length2) __asm__(#prefix "gesvd_");          \
     void moden_##prefix##syevd(const char* jobz, const char* uplo, const int* n, T* a, const int* lda, T* w, T* work,   \
                                const int* lwork, int* iwork, const int* liwork, int* info, std::size_t length1,         \
                                std::size_t length2) __asm__(#prefix "syevd_");                                          \
@@ -47,6 +44,9 @@
                                const int* il, const int* iu, int* m, T* w, T* z, const int* ldz, const int* nzc,        \
                                int* isuppz, int* tryrac, T* work, const int* lwork, int* iwork, const int* liwork,      \
                                int* info, std::size_t length1, std::size_t length2) __asm__(#prefix "stemr_");          \
+    void moden_##prefix##stedc(const char* compz, const int* n, T* d, T* e, T* z, const int* ldz, T* work,              \
+                               const int* lwork, int* iwork, const int* liwork, int* info, std::size_t length)          \
+        __asm__(#prefix "stedc_");                                                                                      \
     void moden_##prefix##ormtr(const char* side, const char* uplo, const char* trans, const int* m, const int* n,       \
                                const T* a, const int* lda, const T* tau, T* c, const int* ldc, T* work,                 \
                                const int* lwork, int* info, std::size_t length1, std::size_t length2,                   \
@@ -79,11 +79,11 @@ struct lapack;
         static constexpr auto gelqf = moden_##prefix##gelqf;  \
         static constexpr auto orglq = moden_##prefix##orglq;  \
         static constexpr auto gesdd = moden_##prefix##gesdd;  \
-        static constexpr auto gesvd = moden_##prefix##gesvd;  \
         static constexpr auto syevd = moden_##prefix##syevd;  \
         static constexpr auto sytrd = moden_##prefix##sytrd;  \
         static constexpr auto sterf = moden_##prefix##sterf;  \
         static constexpr auto stemr = moden_##prefix##stemr;  \
+        static constexpr auto stedc = moden_##prefix##stedc;  \
         static constexpr auto ormtr = moden_##prefix##ormtr;  \
         static constexpr auto potrf = moden_##prefix##potrf;  \
         static constexpr auto potrs = moden_##prefix##potrs;  \
