@@ -99,6 +99,8 @@ public:
     }
 
     /// Like load_rows, into memory of the caller.
+    /// \param first        row to begin with
+    /// \param count        rows
     /// \param destination  exactly count * I_1 * ... * I_{N-1} elements
     template <element T>
     void read_rows(std::size_t first, std::size_t count, std::span<T> destination) const {

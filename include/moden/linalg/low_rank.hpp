@@ -49,26 +49,25 @@ inline void check_rank(std::size_t rank, std::size_t rows, std::size_t columns, 
                             " x ", columns, " (expected 1 to ", std::min(rows, columns), ")");
 }
 
-/// From an orthonormal basis Q (m x l, column-major) to the leading k singular triplets of Q Q' A.
+/// From an orthonormal basis Q (m x l) and Z = A' Q (n x l, destroyed), both column-major, to the leading k singular
+/// triplets of Q Q' A.
 template <class Policy, class T, class Space>
-auto svd_from_basis(const Policy& policy, matrix_view<const T, Space> a, matrix_view<const T, Space> basis, std::size_t k) {
+auto svd_from_basis(const Policy& policy, matrix_view<const T, Space> basis, matrix_view<T, Space> z, std::size_t k) {
     const std::size_t l = basis.columns;
-    const std::size_t smaller = std::min(a.columns, l);
-    auto projected = policy.template allocate<T>(a.columns * l);  // Z = A' Q = V S P', hence Q Q' A = (Q P) S V'
-    const auto z = column_major<T, Space>(projected.data(), a.columns, l);
-    policy.template gemm<T>(T(1), transposed(a), basis, T(0), z);
-    auto values = policy.template allocate<T>(smaller);
-    auto v = policy.template allocate<T>(a.columns * smaller);
+    const std::size_t columns = z.rows;
+    const std::size_t smaller = std::min(columns, l);
+    auto values = policy.template allocate<T>(smaller);  // Z = V S P', hence Q Q' A = (Q P) S V'
+    auto v = policy.template allocate<T>(columns * smaller);
     auto pt = policy.template allocate<T>(smaller * l);
-    policy.template svd<T>(z, values.data(), column_major<T, Space>(v.data(), a.columns, smaller),
+    policy.template svd<T>(z, values.data(), column_major<T, Space>(v.data(), columns, smaller),
                            column_major<T, Space>(pt.data(), smaller, l));
-    svd_result<policy_tensor<Policy, T, 2>> result{policy.template make_tensor<T, 2>({a.rows, k}),
+    svd_result<policy_tensor<Policy, T, 2>> result{policy.template make_tensor<T, 2>({basis.rows, k}),
                                                    to_vector<Policy, T>(policy, values.data(), k),
-                                                   policy.template make_tensor<T, 2>({k, a.columns})};
-    const auto u = row_major<T, Space>(result.u.data(), a.rows, k);
-    const auto vt = row_major<T, Space>(result.vt.data(), k, a.columns);
+                                                   policy.template make_tensor<T, 2>({k, columns})};
+    const auto u = row_major<T, Space>(result.u.data(), basis.rows, k);
+    const auto vt = row_major<T, Space>(result.vt.data(), k, columns);
     policy.template gemm<T>(T(1), basis, transposed(rows_of(column_major<const T, Space>(pt.data(), smaller, l), 0, k)), T(0), u);
-    policy.template copy<T>(transposed(column_major<const T, Space>(v.data(), a.columns, k)), vt);
+    policy.template copy<T>(transposed(column_major<const T, Space>(v.data(), columns, k)), vt);
     fix_signs(policy, u, vt);
     return result;
 }
@@ -161,7 +160,7 @@ auto randomized_range(const Matrix& matrix, const randomized_options& options) {
 /// \param matrix  m x n, finite
 /// \param options rank, oversampling, power iterations, seed
 /// \return        u (m x k), singular_values (k), vt (k x n)
-/// \throws as randomized_range
+/// \throws error as randomized_range
 ///
 /// Cost: (4 + 4 q) m n l flops, l = rank + oversampling, and QR and SVD of matrices of l columns; memory for up to
 /// three matrices of m x l and three of n x l.
@@ -176,7 +175,11 @@ auto randomized_svd(const Policy& policy, const Matrix& matrix, const randomized
         const std::size_t l = std::min({options.rank + options.oversampling, a.rows, a.columns});
         const auto basis = detail::random_range<T>(policy, detail::matrix_panels<T, space>{a},
                                                    detail::sketch_options{l, options.power_iterations, options.seed});
-        return detail::svd_from_basis<Policy, T, space>(policy, a, column_major<const T, space>(basis.data(), a.rows, l), options.rank);
+        const auto q = column_major<const T, space>(basis.data(), a.rows, l);
+        auto across = policy.template allocate<T>(a.columns * l);
+        const auto z = column_major<T, space>(across.data(), a.columns, l);
+        policy.template gemm<T>(T(1), transposed(a), q, T(0), z);
+        return detail::svd_from_basis<Policy, T, space>(policy, q, z, options.rank);
     });
 }
 
@@ -195,10 +198,10 @@ auto randomized_svd(const Matrix& matrix, const randomized_options& options) {
 /// \param matrix  m x n, finite
 /// \param options rank, block size, tolerance, iterations, seed
 /// \return        u, singular_values, vt, residuals, status, iterations
-/// \throws as randomized_range; argument_error for a negative tolerance or max_iterations = 0
+/// \throws error as randomized_range; argument_error for a negative tolerance or max_iterations = 0
 ///
-/// Cost of iteration i: (4 block + 2 i block + 2 k) m n flops, orthogonalisation against i block columns and an SVD of
-/// n x (i block). Memory: the basis, m x (block iterations), and three matrices of n x (block iterations) for that SVD.
+/// Cost of iteration i: (4 block + 2 k) m n flops, orthogonalisation against i block columns and an SVD of n x (i block).
+/// Memory: the basis Q, m x (block iterations), and four matrices of n x (block iterations): A' Q and what its SVD takes.
 /// Source: Musco & Musco 2015, Alg. 2; Golub, Luk & Overton 1981.
 /// \snippet tests/unit/linalg.cpp block_krylov_svd
 template <execution_policy Policy, any_tensor Matrix>
@@ -213,29 +216,31 @@ auto block_krylov_svd(const Policy& policy, const Matrix& matrix, const krylov_o
         const std::size_t block = std::min(most, options.block > 0 ? options.block : options.rank + 4);
         const std::size_t capacity = std::min(most, std::max(options.rank, block * options.max_iterations));
         auto basis = policy.template allocate<T>(a.rows * capacity);
-        auto across = policy.template allocate<T>(a.columns * block);
+        auto across = policy.template allocate<T>(a.columns * capacity);  // A' Q; holds the random start before the first block
         krylov_result<policy_tensor<Policy, T, 2>> result;
         std::size_t held = 0;
         while (true) {
             // The first block is A Omega; each later one is A A' times the block before it. The last one may be narrower.
             const std::size_t width = std::min(block, capacity - held);
             const auto next = column_major<T, space>(basis.data() + held * a.rows, a.rows, width);
-            const auto z = column_major<T, space>(across.data(), a.columns, width);
             if (held == 0) {
                 fill_normal(policy, across.data(), a.columns * width, options.seed);
-            } else {
-                const T* previous = basis.data() + (held - block) * a.rows;
-                policy.template gemm<T>(T(1), transposed(a), column_major<const T, space>(previous, a.rows, width), T(0), z);
             }
-            policy.template gemm<T>(T(1), a, z, T(0), next);
+            const T* previous = across.data() + (held == 0 ? 0 : held - block) * a.columns;
+            policy.template gemm<T>(T(1), a, column_major<const T, space>(previous, a.columns, width), T(0), next);
             detail::orthonormalize_against<Policy, T, space>(policy, column_major<const T, space>(basis.data(), a.rows, held), next);
+            policy.template gemm<T>(T(1), transposed(a), column_major<const T, space>(next.data, a.rows, width), T(0),
+                                    column_major<T, space>(across.data() + held * a.columns, a.columns, width));
             held += width;
             ++result.iterations;
             if (held < options.rank) {
                 continue;
             }
+            auto copied = policy.template allocate<T>(a.columns * held);
+            policy.copy(static_cast<const T*>(across.data()), copied.data(), a.columns * held);
             static_cast<svd_result<policy_tensor<Policy, T, 2>>&>(result) = detail::svd_from_basis<Policy, T, space>(
-                policy, a, column_major<const T, space>(basis.data(), a.rows, held), options.rank);
+                policy, column_major<const T, space>(basis.data(), a.rows, held),
+                column_major<T, space>(copied.data(), a.columns, held), options.rank);
             result.residuals = detail::triplet_residuals<Policy, T, space>(policy, a, result);
             const double largest = *std::max_element(result.residuals.begin(), result.residuals.end());
             const double scale = static_cast<double>(result.singular_values[0]);

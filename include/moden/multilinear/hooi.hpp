@@ -43,7 +43,7 @@ struct hooi_result : tucker_tensor<Tensor> {
 /// \param tensor  I_0 x ... x I_{N-1}, N >= 1, finite
 /// \param options ranks, stopping, method
 /// \return        core, factors with orthonormal columns, status, iterations, relative error, history of the fit
-/// \throws as st_hosvd, and argument_error without ranks
+/// \throws error as st_hosvd, and argument_error without ranks
 ///
 /// Cost per iteration: N projections of the tensor onto all factors but one, each in its cheapest order, N small SVDs,
 /// and the core. Memory beyond the result: that of st_hosvd for the start, then two partly projected tensors; at the

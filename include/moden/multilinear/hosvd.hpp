@@ -152,7 +152,7 @@ auto hosvd(const Tensor& tensor, const hosvd_options& options = {}) {
 /// \param tensor  I_0 x ... x I_{N-1}, N >= 1, finite
 /// \param options truncation, method, mode order, error measure, progress
 /// \return        core, factors with orthonormal columns, report per mode (singular values of the partly reduced tensors)
-/// \throws as hosvd; argument_error too if mode_order is not a permutation of the modes
+/// \throws error as hosvd; argument_error too if mode_order is not a permutation of the modes
 ///
 /// Cost: the sum over modes of a Gram matrix, (I_n + 1) prod(current extents) flops, its eigenvectors, and a product of
 /// the tensor as reduced so far; with ranks given the order of the modes minimises it (passes over memory counted too).

@@ -95,7 +95,10 @@ auto reconstruct(const Policy& policy, const tucker_tensor<Tensor>& tucker) {
 
 /// Part of the tensor that a Tucker tensor stands for: only the given range of every mode is computed.
 ///
+/// \param policy where to compute
+/// \param tucker core and factors
 /// \param ranges one per mode
+/// \return       the block of the tensor that the ranges name
 /// \throws shape_error if core, factors and ranges do not fit together
 template <execution_policy Policy, class Tensor>
 auto reconstruct(const Policy& policy, const tucker_tensor<Tensor>& tucker, const std::vector<index_range>& ranges) {

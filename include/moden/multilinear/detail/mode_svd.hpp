@@ -41,7 +41,8 @@ struct unfolding_panels {
                 visit(matrix_view<const T, Space>{tensor + slab * extent * columns, extent, columns, columns}, slab * columns);
             }
         } else {
-            const std::size_t together = std::min(slabs, width / columns);
+            const std::size_t third = (slabs + 2) / 3;  // the copy stays well below the tensor's own size
+            const std::size_t together = std::min(third, width / columns);
             auto fibers = policy.template allocate<T>(together * columns * extent);
             for (std::size_t slab = 0; slab < slabs; slab += together) {
                 const std::size_t count = std::min(together, slabs - slab);
