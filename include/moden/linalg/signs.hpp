@@ -26,18 +26,19 @@ struct fix_column_sign {
 
     MODEN_HOST_DEVICE void operator()(std::size_t j) const {
         T* column = vectors + j * column_step;
-        T largest = T(0);
-        for (std::size_t i = 0; i < rows; ++i) {
-            const T x = column[i * row_step];
-            const T magnitude = x < T(0) ? -x : x;
-            largest = largest < magnitude ? magnitude : largest;
+        T even = T(0);  // two maxima, since each comparison waits for the one before it
+        T odd = T(0);
+        for (std::size_t i = 0; i + 1 < rows; i += 2) {
+            const T x = std::fabs(column[i * row_step]);
+            const T y = std::fabs(column[(i + 1) * row_step]);
+            even = even < x ? x : even;
+            odd = odd < y ? y : odd;
         }
+        const T last = rows > 0 ? std::fabs(column[(rows - 1) * row_step]) : T(0);
+        const T greater = even < odd ? odd : even;
+        const T largest = greater < last ? last : greater;
         std::size_t first = 0;
-        while (first + 1 < rows) {
-            const T x = column[first * row_step];
-            if ((x < T(0) ? -x : x) >= largest * (T(1) - slack)) {
-                break;
-            }
+        while (first + 1 < rows && !(std::fabs(column[first * row_step]) >= largest * (T(1) - slack))) {
             ++first;
         }
         if (rows == 0 || column[first * row_step] >= T(0)) {

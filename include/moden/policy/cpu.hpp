@@ -11,12 +11,14 @@
 #include <cstring>
 #include <utility>
 
+#include <moden/core/elementwise.hpp>
 #include <moden/core/error.hpp>
 #include <moden/core/tensor.hpp>
 #include <moden/core/view.hpp>
 #include <moden/policy/detail/cpu_linalg.hpp>
 #include <moden/policy/detail/cpu_products.hpp>
 #include <moden/policy/detail/host_buffer.hpp>
+#include <moden/policy/detail/register_tile.hpp>
 #include <moden/core/execution_policy.hpp>
 
 namespace moden {
@@ -138,6 +140,16 @@ public:
     Result reduce(std::size_t count, Result initial, Map map, Combine combine) const {
         const detail::thread_scope scope(threads_);
         return detail::blocked_reduce(count, initial, map, combine);
+    }
+
+    /// The same for the sum of squares, which every decomposition begins with: as fast as memory.
+    template <class T>
+    double reduce(std::size_t count, double initial, detail::square_of<T> map, detail::plus combine) const {
+        const detail::thread_scope scope(threads_);
+        const auto tile = detail::register_tile_for<T>(detail::best_instruction_set());
+        return detail::combine_blocks(count, initial, combine, [&](std::size_t first, std::size_t last) {
+            return tile.square_sum(map.data + first, last - first);
+        });
     }
 
     // ---- products ---------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ void eigh_all(host_matrix<T> a, T* values) {
     check_info(info, "syevd");
 }
 
-/// Eigenvectors of the largest eigenvalues of a symmetric tridiagonal matrix, ascending, by divide and conquer.
+/// Eigenvectors of the largest eigenvalues of a symmetric tridiagonal matrix, ascending, by divide and conquer. The
+/// diagonals are destroyed.
 template <class T>
 void tridiagonal_vectors_of_all(T* diagonal, T* off_diagonal, host_matrix<T> vectors) {
     const std::size_t size = vectors.rows;
@@ -62,10 +63,10 @@ void tridiagonal_vectors_of_all(T* diagonal, T* off_diagonal, host_matrix<T> vec
     }
 }
 
-/// The same by relatively robust representations, which take time for the wanted vectors only. They give up on some
-/// matrices that rounding has made of a multiple of the identity or of clusters; divide and conquer does not.
+/// The same by relatively robust representations, which take time for the wanted vectors only, and all eigenvalues
+/// (ascending) at the same time, on another thread. Both routines are serial.
 template <class T>
-void tridiagonal_vectors(const T* diagonal, const T* off_diagonal, host_matrix<T> vectors) {
+void tridiagonal_eigh(const T* diagonal, const T* off_diagonal, T* values, host_matrix<T> vectors) {
     const std::size_t size = vectors.rows;
     const int n = blas_size(size, "stemr");
     const int wanted = static_cast<int>(vectors.columns);
@@ -76,28 +77,48 @@ void tridiagonal_vectors(const T* diagonal, const T* off_diagonal, host_matrix<T
     const int liwork = blas_size(10 * size, "stemr");
     host_buffer<T> work(work_size);
     host_buffer<int> integer_work(10 * size);
-    host_buffer<int> support(2 * vectors.columns);
-    host_buffer<T> scratch(3 * size);  // both routines destroy the diagonals
+    host_buffer<int> support(2 * std::max<std::size_t>(vectors.columns, 1));
+    host_buffer<T> scratch(4 * size);  // all these routines destroy the diagonals
     T* d = scratch.data();
     T* e = d + size;
     T* found = e + size;
-    const auto restore = [&] {
-        std::copy(diagonal, diagonal + size, d);
-        std::copy(off_diagonal, off_diagonal + size - 1, e);
-        e[size - 1] = T(0);
+    T* e_of_values = found + size;
+    const auto copy_diagonals = [&](T* to, T* off) {
+        std::copy(diagonal, diagonal + size, to);
+        std::copy(off_diagonal, off_diagonal + size - 1, off);
+        off[size - 1] = T(0);
     };
-    restore();
-    const T unused{};
-    int matches = 0;
-    int try_accuracy = 1;
-    int info = 0;
-    lapack<T>::stemr("V", "I", &n, d, e, &unused, &unused, &first, &n, &matches, found, vectors.data, &ldz, &wanted,
-                     support.data(), &try_accuracy, work.data(), &lwork, integer_work.data(), &liwork, &info, 1, 1);
-    if (info > 0) {
-        restore();
-        return tridiagonal_vectors_of_all(d, e, vectors);
+    int info_of_values = 0;
+    int info_of_vectors = 0;
+    const auto find_values = [&] {
+        copy_diagonals(values, e_of_values);
+        lapack<T>::sterf(&n, values, e_of_values, &info_of_values);
+    };
+    const auto find_vectors = [&] {
+        if (wanted == 0) {
+            return;
+        }
+        copy_diagonals(d, e);
+        const T unused{};
+        int matches = 0;
+        int try_accuracy = 1;
+        lapack<T>::stemr("V", "I", &n, d, e, &unused, &unused, &first, &n, &matches, found, vectors.data, &ldz, &wanted,
+                         support.data(), &try_accuracy, work.data(), &lwork, integer_work.data(), &liwork,
+                         &info_of_vectors, 1, 1);
+    };
+    constexpr std::size_t worthwhile = 128;
+#pragma omp parallel for schedule(static) num_threads(2) if (size >= worthwhile && available_threads() > 1)
+    for (int part = 0; part < 2; ++part) {
+        part == 0 ? find_vectors() : find_values();
     }
-    check_info(info, "stemr");
+    check_info(info_of_values, "sterf");
+    if (info_of_vectors > 0) {
+        // Given up, as on some matrices that rounding makes of a multiple of the identity; divide and conquer does not.
+        copy_diagonals(d, e);
+        tridiagonal_vectors_of_all(d, e, vectors);
+    } else {
+        check_info(info_of_vectors, "stemr");
+    }
 }
 
 /// All eigenvalues (ascending) and the `vectors.columns` eigenvectors that belong to the largest, in descending order:
@@ -107,11 +128,10 @@ void eigh_leading(host_matrix<T> a, T* values, host_matrix<T> vectors) {
     const std::size_t size = a.rows;
     const int n = blas_size(size, "sytrd");
     const int lda = leading_dimension(a, "sytrd");
-    host_buffer<T> tridiagonal(4 * size);
+    host_buffer<T> tridiagonal(3 * size);
     T* diagonal = tridiagonal.data();
     T* off_diagonal = diagonal + size;
     T* reflectors = off_diagonal + size;
-    T* destroyed = reflectors + size;
     with_workspace<T>(
         workspace<T>,
         [&](T* work, const int* lwork, int* info) {
@@ -119,16 +139,11 @@ void eigh_leading(host_matrix<T> a, T* values, host_matrix<T> vectors) {
         },
         "sytrd");
 
-    int info = 0;
-    std::copy(diagonal, diagonal + size, values);
-    std::copy(off_diagonal, off_diagonal + size - 1, destroyed);
-    lapack<T>::sterf(&n, values, destroyed, &info);
-    check_info(info, "sterf");
+    tridiagonal_eigh<T>(diagonal, off_diagonal, values, vectors);
     const std::size_t count = vectors.columns;
     if (count == 0) {
         return;
     }
-    tridiagonal_vectors<T>(diagonal, off_diagonal, vectors);
     const int wanted = static_cast<int>(count);
     const int ldz = leading_dimension(vectors, "ormtr");
     with_workspace<T>(

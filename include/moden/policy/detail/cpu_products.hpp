@@ -1,6 +1,6 @@
 #pragma once
 
-// Products of the CPU policy: which shapes go to OpenBLAS, which to the kernels of small_gemm.hpp, and who is parallel.
+// Products of the CPU policy: which shapes go to OpenBLAS, which to the kernels of small_products.hpp, and who is parallel.
 
 #include <omp.h>
 
@@ -12,7 +12,7 @@
 #include <moden/policy/detail/cpu_copies.hpp>
 #include <moden/policy/detail/host_buffer.hpp>
 #include <moden/policy/detail/lapack.hpp>
-#include <moden/policy/detail/small_gemm.hpp>
+#include <moden/policy/detail/small_products.hpp>
 #include <moden/core/execution_policy.hpp>
 
 namespace moden::detail {
@@ -72,19 +72,18 @@ void blas_gemm(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, 
                     &ldb, &beta, c.data, &ldc, 1, 1);
 }
 
-/// A tall matrix with few columns times a small matrix: OpenBLAS packs the tall one, which costs more than the product.
+/// A tall matrix times a small one: OpenBLAS packs the tall one, which costs as much as the product.
 template <class T>
 bool suits_row_multiplier(const_host_matrix<T> a, const_host_matrix<T> b, host_matrix<T> c) {
-    constexpr std::size_t widest = 64;
+    constexpr std::size_t deepest = 512;
+    constexpr std::size_t largest_factor = 256 * 1024;  // bytes of B that stay in the second level of cache
     return is_row_major(a) && is_dense(a) && is_row_major(c) && is_dense(c) && b.rows > 0 && b.columns > 0 &&
-           b.rows <= widest && b.columns <= widest && a.rows >= 16 * widest;
+           b.rows <= deepest && b.rows * b.columns * sizeof(T) <= largest_factor && a.rows >= 1024 &&
+           a.rows >= 4 * b.columns;
 }
 
 template <class T>
-void gemm(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_matrix<T> c) {
-    if (alpha != T(1) || beta != T(0) || !suits_row_multiplier<T>(a, b, c)) {
-        return blas_gemm(alpha, a, b, beta, c);
-    }
+void tall_gemm(const_host_matrix<T> a, const_host_matrix<T> b, host_matrix<T> c) {
     const bool by_rows = is_row_major(b);
     const row_multiplier<T> multiplier(b.data, by_rows ? b.stride : 1, by_rows ? 1 : b.stride, b.rows, b.columns);
     const std::size_t block = multiplier.row_block() * 64;
@@ -96,13 +95,43 @@ void gemm(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_
     }
 }
 
-/// Slabs that one thread multiplies faster with the shared factor packed than with one GEMM each.
+/// Products with one small factor A that is shared by all slabs, or by the columns of one wide B.
 template <class T>
-bool suits_slab_multiplier(const_host_matrix<T> a, const_host_matrix<T> b, host_matrix<T> c) {
-    constexpr std::size_t deepest = 512;                       // a strip of B stays in the first level of cache
-    constexpr std::size_t largest_factor = 512 * 1024;         // bytes of A that stay in the second level
-    return is_row_major(b) && is_dense(b) && is_row_major(c) && is_dense(c) && b.rows > 0 && b.rows <= deepest &&
-           a.rows * a.columns * sizeof(T) <= largest_factor;
+bool suits_slab_multiplier(const_host_matrix<T> a, const_host_matrix<T> b, host_matrix<T> c, std::size_t count) {
+    constexpr std::size_t largest_factor = 512 * 1024;  // bytes of A that stay in the second level of cache
+    constexpr std::size_t few = 128;                    // rows that a deeper A may have
+    return is_row_major(b) && is_dense(b) && is_row_major(c) && is_dense(c) && b.rows > 0 &&
+           (a.rows <= few || a.rows * a.columns * sizeof(T) <= largest_factor) && b.columns * count >= 4 * a.rows;
+}
+
+template <class T>
+void slab_gemm(const_host_matrix<T> a, const_host_matrix<T> b, std::size_t b_step, host_matrix<T> c, std::size_t c_step,
+               std::size_t count) {
+    const bool by_rows = is_row_major(a);
+    const slab_multiplier<T> multiplier(a.data, by_rows ? a.stride : 1, by_rows ? 1 : a.stride, a.rows, a.columns);
+    const std::size_t total = b.columns * count;
+    const bool worthwhile = static_cast<double>(total) * static_cast<double>(a.rows * a.columns) > 1e5;
+    const std::size_t threads = worthwhile ? available_threads() : 1;
+    const std::size_t share = round_up((total + threads - 1) / threads, multiplier.column_block());
+    host_buffer<T> scratch(multiplier.scratch_size() * threads);
+#pragma omp parallel for schedule(static) num_threads(static_cast<int>(threads)) if (threads > 1)
+    for (std::size_t thread = 0; thread < threads; ++thread) {
+        multiplier.multiply({b.data, b_step, b.columns}, {c.data, c_step, b.columns}, std::min(total, thread * share),
+                            std::min(total, (thread + 1) * share), scratch.data() + thread * multiplier.scratch_size());
+    }
+}
+
+template <class T>
+void gemm(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_matrix<T> c) {
+    if (alpha != T(1) || beta != T(0)) {
+        blas_gemm(alpha, a, b, beta, c);
+    } else if (suits_row_multiplier<T>(a, b, c)) {
+        tall_gemm<T>(a, b, c);
+    } else if (suits_slab_multiplier<T>(a, b, c, 1)) {
+        slab_gemm<T>(a, b, 0, c, 0, 1);
+    } else {
+        blas_gemm(alpha, a, b, beta, c);
+    }
 }
 
 template <class T>
@@ -117,23 +146,13 @@ void gemm_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, c
     if (c.rows == 0 || c.columns == 0) {
         return;
     }
+    if (alpha == T(1) && beta == T(0) && a_step == 0 && suits_slab_multiplier<T>(a, b, c, count)) {
+        return slab_gemm<T>(a, b, b_step, c, c_step, count);
+    }
     const double flops = 2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);
     const std::size_t threads = available_threads();
     // Few large products: each one is parallel inside. Many small ones: each thread takes a share of them.
     const bool parallel_inside = count < 2 * threads || (count < 8 * threads && flops > 1e8);
-    if (alpha == T(1) && beta == T(0) && a_step == 0 && !parallel_inside && suits_slab_multiplier<T>(a, b, c)) {
-        const bool by_rows = is_row_major(a);
-        const slab_multiplier<T> multiplier(a.data, by_rows ? a.stride : 1, by_rows ? 1 : a.stride, a.rows, a.columns);
-        const bool consecutive = b_step == b.rows * b.columns && c_step == c.rows * c.columns;
-        const bool worthwhile = flops * static_cast<double>(count) > 1e5;
-        host_buffer<T> scratch(multiplier.scratch_size() * threads);
-#pragma omp parallel for schedule(static) if (worthwhile && threads > 1)
-        for (std::size_t s = 0; s < count; ++s) {
-            T* own = scratch.data() + static_cast<std::size_t>(omp_get_thread_num()) * multiplier.scratch_size();
-            multiplier.multiply(b.data + s * b_step, b.columns, c.data + s * c_step, own, consecutive ? count - s - 1 : 0);
-        }
-        return;
-    }
     // Sizes are checked here, because nothing may throw inside the parallel region.
     blas_size(std::max({a.rows, a.columns, b.columns, a.stride, b.stride, c.stride}), "gemm_strided_batched");
 #pragma omp parallel for schedule(static) if (!parallel_inside && threads > 1)
@@ -152,45 +171,6 @@ void blas_syrk(T alpha, const_host_matrix<T> a, T beta, T* c, std::size_t n) {
     lapack<T>::syrk("L", is_row_major(a) ? "T" : "N", &size, &k, &alpha, a.data, &lda, &beta, c, &ldc, 1, 1);
 }
 
-/// Where the columns of all A_s lie one after another, cut into panels that a single thread can take.
-struct syrk_panels {
-    std::size_t width;   ///< columns per panel
-    std::size_t count;   ///< panels
-    bool gathered;       ///< whether a panel is copied together from several short A_s
-};
-
-template <class T>
-syrk_panels panels_for(const_host_matrix<T> a, std::size_t count) {
-    constexpr std::size_t panel_elements = std::size_t{1} << 17;  // a gathered panel stays in the second level of cache
-    const std::size_t total = a.columns * count;
-    const std::size_t wanted = std::clamp<std::size_t>(panel_elements / std::max<std::size_t>(a.rows, 1), 64, 4096);
-    if (count == 1 || total == 0) {
-        return {wanted, (total + wanted - 1) / wanted, false};
-    }
-    if (a.columns >= wanted / 2) {
-        return {a.columns, count, false};
-    }
-    const std::size_t slabs = std::max<std::size_t>(1, wanted / a.columns);
-    return {slabs * a.columns, (count + slabs - 1) / slabs, true};
-}
-
-/// Copies A_s, A_{s+1}, ... side by side into a row-major panel.
-template <class T>
-void gather_panel(const_host_matrix<T> a, std::size_t a_step, std::size_t slabs, T* panel) {
-    const std::size_t width = slabs * a.columns;
-    const std::size_t row_step = is_row_major(a) ? a.stride : 1;
-    const std::size_t column_step = is_row_major(a) ? 1 : a.stride;
-    for (std::size_t s = 0; s < slabs; ++s) {
-        for (std::size_t i = 0; i < a.rows; ++i) {
-            const T* source = a.data + s * a_step + i * row_step;
-            T* target = panel + i * width + s * a.columns;
-            for (std::size_t j = 0; j < a.columns; ++j) {
-                target[j] = source[j * column_step];
-            }
-        }
-    }
-}
-
 /// The lower triangle of a symmetric result, found as sum(i, j) for i >= j, into both triangles of C.
 template <class T, class Sum>
 void store_symmetric(T alpha, T beta, host_matrix<T> c, Sum sum) {
@@ -206,85 +186,94 @@ void store_symmetric(T alpha, T beta, host_matrix<T> c, Sum sum) {
     }
 }
 
-/// C = alpha A A' + beta C for a short, wide A that lies column by column.
-template <class T>
-void tall_syrk(T alpha, const_host_matrix<T> a, T beta, host_matrix<T> c) {
-    const tall_gram<T> gram(a.rows);
-    const std::size_t rows = a.columns;
-    const std::size_t size = gram.sum_size();
-    const std::size_t threads = rows * a.rows > block_size ? available_threads() : 1;
-    host_buffer<T> sums(size * threads);
-    std::fill(sums.data(), sums.data() + size * threads, T(0));
+/// C = alpha (sum over threads of what add(thread, sum) adds to an n x n sum) + beta C; entry(sum, i, j) reads it, i <= j.
+template <class T, class Add, class Entry>
+void syrk_by_threads(T alpha, T beta, host_matrix<T> c, std::size_t threads, std::size_t sum_size, Add add, Entry entry) {
+    host_buffer<T> sums(sum_size * threads);
+    std::fill(sums.data(), sums.data() + sum_size * threads, T(0));
 #pragma omp parallel for schedule(static) num_threads(static_cast<int>(threads)) if (threads > 1)
     for (std::size_t thread = 0; thread < threads; ++thread) {
-        const std::size_t first = rows * thread / threads;
-        gram.add(a.data + first * a.rows, rows * (thread + 1) / threads - first, sums.data() + thread * size);
+        add(thread, sums.data() + thread * sum_size);
     }
     store_symmetric(alpha, beta, c, [&](std::size_t i, std::size_t j) {
         T sum = T(0);
         for (std::size_t thread = 0; thread < threads; ++thread) {
-            sum += gram.entry(sums.data() + thread * size, j, i);
+            sum += entry(sums.data() + thread * sum_size, j, i);
         }
         return sum;
     });
 }
 
+/// C = alpha A A' + beta C for a short, wide A that lies column by column.
+template <class T>
+void tall_syrk(T alpha, const_host_matrix<T> a, T beta, host_matrix<T> c) {
+    const tall_gram<T> gram(a.rows);
+    const std::size_t rows = a.columns;
+    const std::size_t threads = rows * a.rows > block_size ? available_threads() : 1;
+    const auto add = [&](std::size_t thread, T* sum) {
+        const std::size_t first = rows * thread / threads;
+        gram.add(a.data + first * a.rows, rows * (thread + 1) / threads - first, sum);
+    };
+    syrk_by_threads(alpha, beta, c, threads, gram.sum_size(), add,
+                    [&](const T* sum, std::size_t i, std::size_t j) { return gram.entry(sum, i, j); });
+}
+
+/// The columns of all A_s counted through and divided among threads; short A_s are gathered.
+template <class T>
+void gathered_syrk(T alpha, const_host_matrix<T> a, std::size_t a_step, std::size_t count, T beta, host_matrix<T> c,
+                   std::size_t threads) {
+    const panel_gram<T> gram(a.rows);
+    const std::size_t total = a.columns * count;
+    const std::size_t row_step = is_row_major(a) ? a.stride : 1;
+    const std::size_t column_step = is_row_major(a) ? 1 : a.stride;
+    host_buffer<T> scratch(gram.scratch_size() * threads);
+    const auto add = [&](std::size_t thread, T* sum) {
+        gram.add(a.data, a_step, a.columns, row_step, column_step, total * thread / threads,
+                 total * (thread + 1) / threads, sum, scratch.data() + thread * gram.scratch_size());
+    };
+    syrk_by_threads(alpha, beta, c, threads, gram.sum_size(), add,
+                    [&](const T* sum, std::size_t i, std::size_t j) { return gram.entry(sum, i, j); });
+}
+
+/// Every thread's share of the columns of long A_s by the library.
+template <class T>
+void long_syrk(T alpha, const_host_matrix<T> a, std::size_t a_step, std::size_t count, T beta, host_matrix<T> c,
+               std::size_t threads) {
+    const std::size_t n = a.rows;
+    const std::size_t total = a.columns * count;
+    const auto add = [&](std::size_t thread, T* sum) {
+        for_each_piece(a.columns, total * thread / threads, total * (thread + 1) / threads,
+                       [&](std::size_t s, std::size_t first, std::size_t, std::size_t columns) {
+                           blas_syrk<T>(T(1), columns_of(advanced(a, s * a_step), first, columns), T(1), sum, n);
+                       });
+    };
+    syrk_by_threads(alpha, beta, c, threads, n * n, add, [n](const T* sum, std::size_t i, std::size_t j) { return sum[i * n + j]; });
+}
+
 /// C = alpha sum_s A_s A_s' + beta C.
 ///
-/// C is small and the sum is long, which is the shape that threaded BLAS divides badly: here each thread sums its own
-/// panels and the sums are added at the end. Large C (over 768 rows) is left to the library's own threads.
+/// Where C is small and the sum is long, which threaded BLAS divides badly, each thread sums its own share of the columns
+/// and the sums are added at the end. Large C (over 768 rows) is left to the library's own threads.
 template <class T>
 void syrk_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, std::size_t count, T beta,
                           host_matrix<T> c) {
     const std::size_t n = a.rows;
-    if (count == 1 && n <= tall_gram<T>::widest && n > 0 && !is_row_major(a) && is_dense(a)) {
+    if (n == 0) {
+        return;
+    }
+    if (count == 1 && n <= tall_gram<T>::widest && !is_row_major(a) && is_dense(a)) {
         return tall_syrk(alpha, a, beta, c);
     }
+    blas_size(std::max({n, a.stride, a.columns}), "syrk");
     constexpr std::size_t largest_private = 768;
-    const syrk_panels panels = panels_for<T>(a, count);
-    const std::size_t threads = n <= largest_private ? std::min(available_threads(), std::max<std::size_t>(panels.count, 1)) : 1;
-    blas_size(std::max({n, a.stride, panels.width}), "syrk");
-
-    host_buffer<T> sums(n * n * threads);
-    std::fill(sums.data(), sums.data() + n * n * threads, T(0));
-    const std::size_t panel_elements = panels.gathered ? n * panels.width : 0;
-    host_buffer<T> gathered(panel_elements * threads);
-    const std::size_t slabs_per_panel = panels.gathered ? panels.width / a.columns : 1;
-    const auto add_panel = [&](std::size_t panel, std::size_t thread) {
-        T* sum = sums.data() + thread * n * n;
-        if (panels.gathered) {
-            const std::size_t first = panel * slabs_per_panel;
-            const std::size_t slabs = std::min(slabs_per_panel, count - first);
-            T* own = gathered.data() + thread * panel_elements;
-            gather_panel<T>(advanced(a, first * a_step), a_step, slabs, own);
-            blas_syrk<T>(T(1), row_major<const T, host_memory>(own, n, slabs * a.columns), T(1), sum, n);
-        } else if (count == 1) {
-            const std::size_t first = panel * panels.width;
-            blas_syrk<T>(T(1), columns_of(a, first, std::min(panels.width, a.columns - first)), T(1), sum, n);
-        } else {
-            blas_syrk<T>(T(1), advanced(a, panel * a_step), T(1), sum, n);
-        }
-    };
-    if (threads > 1) {
-#pragma omp parallel for schedule(static) num_threads(static_cast<int>(threads))
-        for (std::size_t panel = 0; panel < panels.count; ++panel) {
-            add_panel(panel, static_cast<std::size_t>(omp_get_thread_num()));
-        }
-    } else if (count == 1 && n > largest_private) {
-        blas_syrk<T>(T(1), a, T(1), sums.data(), n);
+    constexpr std::size_t longest_gathered = 512;
+    const bool divided = n <= largest_private && n * a.columns * count > block_size;
+    const std::size_t threads = divided ? available_threads() : 1;
+    if (a.columns * count == 0 || (n <= largest_private && a.columns <= longest_gathered)) {
+        gathered_syrk<T>(alpha, a, a_step, count, beta, c, threads);
     } else {
-        for (std::size_t panel = 0; panel < panels.count; ++panel) {
-            add_panel(panel, 0);
-        }
+        long_syrk<T>(alpha, a, a_step, count, beta, c, threads);
     }
-
-    store_symmetric(alpha, beta, c, [&](std::size_t i, std::size_t j) {
-        T sum = T(0);
-        for (std::size_t thread = 0; thread < threads; ++thread) {
-            sum += sums.data()[thread * n * n + j * n + i];
-        }
-        return sum;
-    });
 }
 
 template <class T>

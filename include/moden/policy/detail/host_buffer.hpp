@@ -120,30 +120,15 @@ void parallel_blocks(std::size_t count, std::size_t work, Function function) {
     }
 }
 
-/// Reduces blocks of fixed size one by one and then their results pairwise: the order of operations, and with it the
-/// last digit, depends on count alone, and rounding errors grow with the logarithm of the number of blocks.
-template <class Result, class Map, class Combine>
-Result blocked_reduce(std::size_t count, Result initial, Map map, Combine combine) {
+/// Adds up function(first, last) over blocks of fixed size, block by block and then pairwise: the order of operations, and
+/// with it the last digit, depends on count alone, and rounding errors grow with the logarithm of the number of blocks.
+template <class Result, class Combine, class Function>
+Result combine_blocks(std::size_t count, Result initial, Combine combine, Function function) {
     const std::size_t blocks = (count + block_size - 1) / block_size;
     std::vector<Result> partial(std::max<std::size_t>(blocks, 1), initial);
-    const auto reduce_block = [&](std::size_t block) {
-        // Four running results break the chain of dependent operations.
-        Result running[4] = {initial, initial, initial, initial};
-        std::size_t i = block * block_size;
-        const std::size_t last = std::min(count, i + block_size);
-        for (; i + 4 <= last; i += 4) {
-            for (std::size_t lane = 0; lane < 4; ++lane) {
-                running[lane] = combine(running[lane], map(i + lane));
-            }
-        }
-        for (; i < last; ++i) {
-            running[0] = combine(running[0], map(i));
-        }
-        partial[block] = combine(combine(running[0], running[1]), combine(running[2], running[3]));
-    };
 #pragma omp parallel for schedule(static) if (blocks > 1 && available_threads() > 1)
     for (std::size_t block = 0; block < blocks; ++block) {
-        reduce_block(block);
+        partial[block] = function(block * block_size, std::min(count, (block + 1) * block_size));
     }
     for (std::size_t width = 1; width < blocks; width *= 2) {
         for (std::size_t block = 0; block + width < blocks; block += 2 * width) {
@@ -151,6 +136,32 @@ Result blocked_reduce(std::size_t count, Result initial, Map map, Combine combin
         }
     }
     return partial[0];
+}
+
+/// combine over i of map(i), for any map.
+template <class Result, class Map, class Combine>
+Result blocked_reduce(std::size_t count, Result initial, Map map, Combine combine) {
+    return combine_blocks(count, initial, combine, [&](std::size_t first, std::size_t last) {
+        // Several running results break the chain of dependent operations and let the compiler use its registers.
+        constexpr std::size_t lanes = 16;
+        Result running[lanes];
+        std::fill(running, running + lanes, initial);
+        std::size_t i = first;
+        for (; i + lanes <= last; i += lanes) {
+            for (std::size_t lane = 0; lane < lanes; ++lane) {
+                running[lane] = combine(running[lane], map(i + lane));
+            }
+        }
+        for (; i < last; ++i) {
+            running[0] = combine(running[0], map(i));
+        }
+        for (std::size_t width = lanes / 2; width > 0; width /= 2) {
+            for (std::size_t lane = 0; lane < width; ++lane) {
+                running[lane] = combine(running[lane], running[lane + width]);
+            }
+        }
+        return running[0];
+    });
 }
 
 }  // namespace moden::detail

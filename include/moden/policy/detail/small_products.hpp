@@ -1,0 +1,447 @@
+#pragma once
+
+// Products with one small factor, for the shapes that mode-n products have and GEMM libraries are slow at: a small matrix
+// times many short slabs or one very wide matrix, very tall matrices times a small matrix, and Gram matrices of few rows.
+//
+// A general GEMM packs both operands in panels of its own and divides the work among threads by the shape of C; where C or
+// one operand is small, that costs as much as the multiplication. Here the small factor is packed once, the large operand
+// passes through the cache a strip at a time, and the caller divides the long side.
+// docs/design.md ("Small products") has the measurements.
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include <moden/policy/detail/host_buffer.hpp>
+#include <moden/policy/detail/register_tile.hpp>
+
+namespace moden::detail {
+
+inline std::size_t round_up(std::size_t value, std::size_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+/// Asks for memory that will be read, or written, before long. Does nothing where there is no such page yet.
+template <class T>
+inline void fetch_for_reading(const T* data, std::size_t count) {
+    for (std::size_t i = 0; i < count; i += 64 / sizeof(T)) {
+        __builtin_prefetch(data + i, 0);
+    }
+}
+
+/// The same for a tile of C, which otherwise waits for its memory when it is stored.
+template <class T>
+inline void fetch_for_writing(const T* data, std::size_t row_step, std::size_t rows, std::size_t columns) {
+    for (std::size_t i = 0; i < rows; ++i) {
+        const T* row = data + i * row_step;
+        for (std::size_t j = 0; j < columns; j += 64 / sizeof(T)) {
+            __builtin_prefetch(row + j, 1);
+        }
+        __builtin_prefetch(row + columns - 1, 1);
+    }
+}
+
+/// Many matrices of `columns` columns, row-major and dense, that start `step` elements after one another. Side by side
+/// they make one long matrix, whose columns are counted through.
+template <class T>
+struct slab_sequence {
+    T* data;
+    std::size_t step;
+    std::size_t columns;
+};
+
+/// function(slab, column, offset, length) for the pieces of slabs that make up the columns [first, last) of a sequence:
+/// `column` within the slab, `offset` from `first`.
+template <class Function>
+void for_each_piece(std::size_t columns, std::size_t first, std::size_t last, Function function) {
+    std::size_t slab = first / columns;
+    std::size_t column = first % columns;
+    for (std::size_t offset = 0; first + offset < last; ++slab, column = 0) {
+        const std::size_t length = std::min(columns - column, last - first - offset);
+        function(slab, column, offset, length);
+        offset += length;
+    }
+}
+
+/// C_s = A B_s for many slabs s, with A (rows x depth) packed once.
+///
+/// Strips of B, as wide as the register tile, are gathered across slabs, so that no arithmetic is spent on ragged ends. The
+/// work goes in steps of some strips and at most 256 rows of B, which are brought into the cache and multiplied while the
+/// next step's are fetched.
+template <class T>
+class slab_multiplier {
+public:
+    /// A(i, k) = a[i * a_row + k * a_column].
+    slab_multiplier(const T* a, std::size_t a_row, std::size_t a_column, std::size_t rows, std::size_t depth,
+                    instruction_set set = best_instruction_set())
+        : tile_(register_tile_for<T>(set)), rows_(rows), depth_(depth),
+          blocks_((depth + deepest_block - 1) / deepest_block), block_depth_((depth + blocks_ - 1) / blocks_),
+          panel_(panel_width(tile_.strip(), block_depth_)), packed_(round_up(rows, tile_.short_rows) * depth) {
+        T* target = packed_.data();
+        for (std::size_t first = 0; first < depth; first += block_depth_) {
+            const std::size_t last = std::min(depth, first + block_depth_);
+            for (std::size_t row = 0; row < rows; row += panel_rows(row)) {
+                const std::size_t height = panel_rows(row);
+                for (std::size_t k = first; k < last; ++k) {
+                    for (std::size_t i = 0; i < height; ++i) {
+                        *target++ = row + i < rows ? a[(row + i) * a_row + k * a_column] : T(0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Columns to hand out together: a multiple of what one tile takes.
+    std::size_t column_block() const { return tile_.strip(); }
+
+    /// Scratch elements that multiply() needs, one such buffer per thread.
+    std::size_t scratch_size() const { return block_depth_ * panel_ + tile_.rows * tile_.strip(); }
+
+    /// Columns [first, last) of the product, counted through all slabs.
+    void multiply(const slab_sequence<const T>& b, const slab_sequence<T>& c, std::size_t first, std::size_t last,
+                  T* scratch) const {
+        if (first >= last) {
+            return;
+        }
+        const std::size_t panels = (last - first + panel_ - 1) / panel_;
+        // A small A stays in cache, and so should what becomes of a panel; of a large A, one block after the other does.
+        constexpr std::size_t small = 512 * 1024;  // bytes
+        const bool blocks_first = packed_.size() * sizeof(T) <= small;
+        const auto step_at = [&](std::size_t index) {
+            const std::size_t panel = blocks_first ? index / blocks_ : index % panels;
+            const std::size_t block = blocks_first ? index % blocks_ : index / panels;
+            const std::size_t column = first + panel * panel_;
+            const std::size_t row = block * block_depth_;
+            return step{column, std::min(panel_, last - column), row, std::min(block_depth_, depth_ - row)};
+        };
+        step current = step_at(0);
+        for (std::size_t index = 0; index < panels * blocks_; ++index) {
+            const step next = index + 1 < panels * blocks_ ? step_at(index + 1) : step{};
+            pack(b, current, scratch);
+            multiply_panel(b, c, current, next, scratch);
+            current = next;
+        }
+    }
+
+private:
+    static constexpr std::size_t deepest_block = 256;
+
+    /// A panel of B: columns counted through all slabs, and rows.
+    struct step {
+        std::size_t column = 0;
+        std::size_t width = 0;
+        std::size_t row = 0;
+        std::size_t depth = 0;
+    };
+
+    /// A few strips, an odd number of them: with a power of two, their rows would meet in the same sets of the cache.
+    static std::size_t panel_width(std::size_t strip, std::size_t depth) {
+        constexpr std::size_t bytes = 96 * 1024;
+        const std::size_t strips = std::clamp<std::size_t>(bytes / (depth * strip * sizeof(T)), 1, 15);
+        return strip * (strips - (strips + 1) % 2);
+    }
+
+    /// Rows of the panel of A that begins with `row`: tiles as long as they are full, then short ones.
+    std::size_t panel_rows(std::size_t row) const { return rows_ - row >= tile_.rows ? tile_.rows : tile_.short_rows; }
+
+    void pack(const slab_sequence<const T>& b, const step& at, T* packed) const {
+        for_each_piece(b.columns, at.column, at.column + at.width,
+                       [&](std::size_t slab, std::size_t j, std::size_t offset, std::size_t length) {
+                           tile_.copy_runs(b.data + slab * b.step + at.row * b.columns + j, b.columns, packed + offset,
+                                           panel_, at.depth, length);
+                       });
+        const std::size_t ragged = at.width % tile_.strip();
+        if (ragged > 0) {  // columns that are computed and not stored
+            for (std::size_t k = 0; k < at.depth; ++k) {
+                std::fill_n(packed + k * panel_ + at.width, tile_.strip() - ragged, T(0));
+            }
+        }
+    }
+
+    void multiply_panel(const slab_sequence<const T>& b, const slab_sequence<T>& c, const step& at, const step& next,
+                        T* scratch) const {
+        T* const crossing = scratch + block_depth_ * panel_;
+        const bool add = at.row > 0;
+        const std::size_t tiles = (at.width + tile_.strip() - 1) / tile_.strip() * ((rows_ + tile_.rows - 1) / tile_.rows);
+        const std::size_t share = (next.depth + tiles - 1) / tiles;  // rows of the next panel to fetch per tile
+        std::size_t fetched = 0;
+        for (std::size_t strip = 0; strip < at.width; strip += tile_.strip()) {
+            const std::size_t column = at.column + strip;
+            const std::size_t across = std::min(tile_.strip(), at.width - strip);
+            const bool inside = column % c.columns + across <= c.columns;
+            const T* a = packed_.data() + round_up(rows_, tile_.short_rows) * at.row;
+            for (std::size_t row = 0; row < rows_; row += panel_rows(row)) {
+                const std::size_t until = std::min(fetched + share, next.depth);
+                fetch(b, next, fetched, until);
+                fetched = until;
+                const std::size_t height = panel_rows(row);
+                const std::size_t valid = std::min(height, rows_ - row);
+                for_each_piece(c.columns, column, column + across,
+                               [&](std::size_t slab, std::size_t j, std::size_t, std::size_t length) {
+                                   fetch_for_writing(c.data + slab * c.step + row * c.columns + j, c.columns, valid, length);
+                               });
+                if (inside) {
+                    tile_(at.depth, a, 1, height, scratch + strip, panel_,
+                          c.data + column / c.columns * c.step + row * c.columns + column % c.columns, c.columns, valid,
+                          across, add);
+                } else {
+                    tile_(at.depth, a, 1, height, scratch + strip, panel_, crossing, tile_.strip(), valid, tile_.strip());
+                    scatter(crossing, c, column, across, row, valid, add);
+                }
+                a += height * at.depth;
+            }
+        }
+    }
+
+    /// A tile that lies across several slabs of C.
+    void scatter(const T* tile, const slab_sequence<T>& c, std::size_t column, std::size_t width, std::size_t row,
+                 std::size_t rows, bool add) const {
+        for_each_piece(c.columns, column, column + width, [&](std::size_t slab, std::size_t j, std::size_t offset, std::size_t length) {
+            T* target = c.data + slab * c.step + row * c.columns + j;
+            if (!add) {
+                tile_.copy_runs(tile + offset, tile_.strip(), target, c.columns, rows, length);
+                return;
+            }
+            for (std::size_t i = 0; i < rows; ++i) {
+                for (std::size_t k = 0; k < length; ++k) {
+                    target[i * c.columns + k] += tile[i * tile_.strip() + offset + k];
+                }
+            }
+        });
+    }
+
+    void fetch(const slab_sequence<const T>& b, const step& at, std::size_t first_row, std::size_t last_row) const {
+        for_each_piece(b.columns, at.column, at.column + at.width,
+                       [&](std::size_t slab, std::size_t j, std::size_t, std::size_t length) {
+                           for (std::size_t k = first_row; k < last_row; ++k) {
+                               fetch_for_reading(b.data + slab * b.step + (at.row + k) * b.columns + j, length);
+                           }
+                       });
+    }
+
+    register_tile<T> tile_;
+    std::size_t rows_;
+    std::size_t depth_;
+    std::size_t blocks_;       // of the depth
+    std::size_t block_depth_;  // of all but the last one
+    std::size_t panel_;        // columns that are packed together
+    std::vector<T> packed_;    // block by block, panels of A, each depth of the block x rows of the panel
+};
+
+/// Y = X M for a very tall X (rows, depth columns) and a small M (depth x columns), both row-major and dense.
+template <class T>
+class row_multiplier {
+public:
+    /// M(k, j) = m[k * m_row + j * m_column].
+    row_multiplier(const T* m, std::size_t m_row, std::size_t m_column, std::size_t depth, std::size_t columns,
+                   instruction_set set = best_instruction_set())
+        : tile_(register_tile_for<T>(set)), depth_(depth), columns_(columns),
+          // Matrices narrower than a register are repeated along the diagonal, so that several rows share a register.
+          repeats_(std::max<std::size_t>(1, std::min(tile_.vector_size / columns, tile_.vector_size / depth))),
+          packed_(depth * repeats_ * round_up(columns * repeats_, tile_.strip())) {
+        for (std::size_t r = 0; r < repeats_; ++r) {
+            for (std::size_t k = 0; k < depth; ++k) {
+                for (std::size_t j = 0; j < columns; ++j) {
+                    const std::size_t column = r * columns + j;
+                    packed_[(column / tile_.strip() * depth * repeats_ + r * depth + k) * tile_.strip() + column % tile_.strip()] =
+                        m[k * m_row + j * m_column];
+                }
+            }
+        }
+    }
+
+    /// Rows to hand out together: a multiple of what one tile takes.
+    std::size_t row_block() const { return tile_.rows * repeats_; }
+
+    void multiply(const T* x, T* y, std::size_t rows) const {
+        const std::size_t grouped = rows / repeats_;
+        multiply_groups(x, y, grouped, repeats_);
+        multiply_groups(x + grouped * repeats_ * depth_, y + grouped * repeats_ * columns_, rows - grouped * repeats_, 1);
+    }
+
+private:
+    void multiply_groups(const T* x, T* y, std::size_t groups, std::size_t repeats) const {
+        const std::size_t depth = depth_ * repeats;
+        const std::size_t columns = columns_ * repeats;
+        const std::size_t strip = tile_.strip();
+        const std::size_t block = 8 * tile_.rows;  // rows of X that a strip of M meets in a row
+        for (std::size_t first = 0; first < groups; first += block) {
+            const std::size_t last = std::min(groups, first + block);
+            for (std::size_t column = 0; column < columns; column += strip) {
+                const T* m = packed_.data() + column * depth_ * repeats_;
+                for (std::size_t row = first; row < last; row += tile_.rows) {
+                    const std::size_t valid = std::min(tile_.rows, groups - row);
+                    const std::size_t across = std::min(strip, columns - column);
+                    if (column == 0 && row + block + tile_.rows <= groups) {
+                        fetch_for_reading(x + (row + block) * depth, tile_.rows * depth);
+                    }
+                    fetch_for_writing(y + row * columns + column, columns, valid, across);
+                    tile_(depth, x + row * depth, depth, 1, m, strip, y + row * columns + column, columns, valid, across);
+                }
+            }
+        }
+    }
+
+    register_tile<T> tile_;
+    std::size_t depth_;
+    std::size_t columns_;
+    std::size_t repeats_;
+    std::vector<T> packed_;  // strips, each (repeats * depth) x strip, block diagonal, zero padded
+};
+
+/// Sums of X X' for an X of few rows and very many columns, which are brought together a panel at a time.
+template <class T>
+class panel_gram {
+public:
+    explicit panel_gram(std::size_t rows, instruction_set set = best_instruction_set())
+        : tile_(register_tile_for<T>(set)), rows_(rows), stride_(padded(rows)) {}
+
+    /// Elements of a thread's running sum, to be zeroed before the first add().
+    std::size_t sum_size() const { return round_up(rows_, tile_.rows) * stride_; }
+
+    /// Scratch elements that add() needs, one such buffer per thread.
+    std::size_t scratch_size() const { return depth * stride_; }
+
+    /// Adds columns [first, last) of X, counted through all slabs, to a running sum. Within a slab, X(i, k) =
+    /// data[i * row_step + k * column_step], one of the steps being 1.
+    void add(const T* data, std::size_t slab_step, std::size_t slab_columns, std::size_t row_step, std::size_t column_step,
+             std::size_t first, std::size_t last, T* sum, T* scratch) const {
+        std::fill_n(scratch, scratch_size(), T(0));  // also the padding
+        for (std::size_t column = first; column < last; column += depth) {
+            const std::size_t count = std::min(depth, last - column);
+            for_each_piece(slab_columns, column, column + count, [&](std::size_t slab, std::size_t k, std::size_t offset, std::size_t length) {
+                const T* source = data + slab * slab_step + k * column_step;
+                T* target = scratch + offset * stride_;
+                if (row_step == 1) {
+                    tile_.copy_runs(source, column_step, target, stride_, length, rows_);
+                } else {
+                    tile_.transpose_runs(source, row_step, target, stride_, rows_, length);
+                }
+            });
+            const std::size_t next = column + count;
+            std::size_t fetched = 0;  // rows of the next panel
+            const std::size_t share = (rows_ + tiles() - 1) / tiles();
+            add_panel(scratch, count, sum, [&] {
+                const std::size_t until = std::min(rows_, fetched + share);
+                for_each_piece(slab_columns, next, std::min(last, next + depth), [&](std::size_t slab, std::size_t k, std::size_t, std::size_t length) {
+                    const T* source = data + slab * slab_step + k * column_step;
+                    if (row_step == 1) {
+                        for (std::size_t i = fetched * length / rows_; i < until * length / rows_; ++i) {
+                            fetch_for_reading(source + i * column_step, rows_);
+                        }
+                    } else {
+                        for (std::size_t i = fetched; i < until; ++i) {
+                            fetch_for_reading(source + i * row_step, length);
+                        }
+                    }
+                });
+                fetched = until;
+            });
+        }
+    }
+
+    /// Entry (i, j), i <= j, of X X' from a running sum.
+    T entry(const T* sum, std::size_t i, std::size_t j) const { return sum[i * stride_ + j]; }
+
+private:
+    static constexpr std::size_t depth = 128;  // columns of X that are multiplied together: a strip of them stays in cache
+
+    /// A multiple of the strip, and of an odd number of lines, so that rows do not meet in the same sets of the cache.
+    std::size_t padded(std::size_t rows) const {
+        const std::size_t strips = (round_up(rows, tile_.rows) + tile_.strip() - 1) / tile_.strip();
+        return tile_.strip() * (strips + 1 - strips % 2);
+    }
+
+    /// Tiles per panel, counted generously.
+    std::size_t tiles() const {
+        const std::size_t strips = (rows_ + tile_.strip() - 1) / tile_.strip();
+        return strips * (rows_ + 2 * tile_.rows) / (2 * tile_.rows);
+    }
+
+    template <class Between>
+    void add_panel(const T* panel, std::size_t count, T* sum, Between between) const {
+        for (std::size_t column = 0; column < rows_; column += tile_.strip()) {
+            const bool narrow = rows_ - column <= tile_.vector_size;
+            for (std::size_t row = 0; row < std::min(rows_, column + tile_.strip()); row += tile_.rows) {
+                between();
+                (narrow ? tile_.narrow : tile_.wide)(count, panel + row, 1, stride_, panel + column, stride_,
+                                                     sum + row * stride_ + column, stride_, tile_.rows, tile_.strip(), true);
+            }
+        }
+    }
+
+    register_tile<T> tile_;
+    std::size_t rows_;
+    std::size_t stride_;
+};
+
+/// Sums of X' X for a very tall, dense, row-major X of a few columns, read in place a block of rows at a time.
+template <class T>
+class tall_gram {
+public:
+    static constexpr std::size_t widest = 64;  ///< columns up to which this is worthwhile
+
+    explicit tall_gram(std::size_t columns, instruction_set set = best_instruction_set())
+        : tile_(register_tile_for<T>(set)), columns_(columns),
+          // Rows narrower than a tile are taken several at a time; the blocks on the diagonal are what is wanted.
+          group_(std::max<std::size_t>(1, tile_.strip() / columns)), width_(group_ * columns) {}
+
+    /// Elements of a thread's running sum, to be zeroed before the first add().
+    std::size_t sum_size() const { return width_ * width_; }
+
+    /// Adds the rows x to a running sum.
+    void add(const T* x, std::size_t rows, T* sum) const {
+        const std::size_t groups = rows / group_;
+        // Tiles may read past the end of a row, so the last group is left to the simple loop.
+        const std::size_t tiled = groups > 0 ? groups - 1 : 0;
+        constexpr std::size_t block_bytes = 16 * 1024;
+        const std::size_t block = std::max<std::size_t>(32, block_bytes / (width_ * sizeof(T)));
+        for (std::size_t first = 0; first < tiled; first += block) {
+            add_block(x + first * width_, std::min(block, tiled - first), sum);
+        }
+        for (std::size_t row = tiled * group_; row < rows; ++row) {
+            for (std::size_t i = 0; i < columns_; ++i) {
+                for (std::size_t j = i; j < columns_; ++j) {
+                    sum[i * width_ + j] += x[row * columns_ + i] * x[row * columns_ + j];
+                }
+            }
+        }
+    }
+
+    /// Entry (i, j), i <= j, of X' X from a running sum.
+    T entry(const T* sum, std::size_t i, std::size_t j) const {
+        T total = T(0);
+        for (std::size_t g = 0; g < group_; ++g) {
+            total += sum[(g * columns_ + i) * width_ + g * columns_ + j];
+        }
+        return total;
+    }
+
+private:
+    void add_block(const T* x, std::size_t depth, T* sum) const {
+        const std::size_t strip = tile_.strip();
+        T product[register_tile<T>::largest_rows * register_tile<T>::largest_strip];
+        for (std::size_t column = 0; column < width_; column += strip) {
+            const bool narrow = width_ - column <= tile_.vector_size;
+            const std::size_t across = narrow ? tile_.vector_size : strip;
+            // The last strip is moved back inside the row where the row is long enough.
+            const std::size_t start = width_ >= across ? std::min(column, width_ - across) : 0;
+            for (std::size_t row = 0; row < std::min(column + strip, width_); row += tile_.rows) {
+                const std::size_t rows = std::min(tile_.rows, width_ - row);
+                (narrow ? tile_.narrow : tile_.wide)(depth, x + row, 1, width_, x + start, width_, product, strip, rows, across, false);
+                for (std::size_t i = 0; i < rows; ++i) {
+                    for (std::size_t j = column; j < std::min(column + strip, width_); ++j) {
+                        sum[(row + i) * width_ + j] += product[i * strip + j - start];
+                    }
+                }
+            }
+        }
+    }
+
+    register_tile<T> tile_;
+    std::size_t columns_;
+    std::size_t group_;
+    std::size_t width_;
+};
+
+}  // namespace moden::detail
