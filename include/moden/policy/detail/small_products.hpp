@@ -136,7 +136,7 @@ private:
 
     /// A few strips, an odd number of them: with a power of two, their rows would meet in the same sets of the cache.
     static std::size_t panel_width(std::size_t strip, std::size_t depth) {
-        constexpr std::size_t bytes = 96 * 1024;
+        constexpr std::size_t bytes = 256 * 1024;
         const std::size_t strips = std::clamp<std::size_t>(bytes / (depth * strip * sizeof(T)), 1, 15);
         return strip * (strips - (strips + 1) % 2);
     }
