@@ -64,10 +64,10 @@ TEST_CASE("the best instruction set is one that the processor has") {
 
 TEST_CASE_TEMPLATE("slab_multiplier multiplies every slab and writes nothing else", T, float, double) {
     for_each_supported([](instruction_set set) {
-        for (const std::size_t rows : reference::sizes{1, 3, 4, 5, 6, 7, 12, 13, 25}) {
-            for (const std::size_t depth : reference::sizes{1, 2, 17, 64, 300}) {
+        for (const std::size_t rows : reference::sizes{1, 3, 4, 6, 7, 12, 25}) {
+            for (const std::size_t depth : reference::sizes{1, 2, 17, 300}) {
                 for (const std::size_t columns :
-                     reference::sizes{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 131}) {
+                     reference::sizes{1, 2, 3, 5, 8, 15, 16, 17, 32, 33, 131}) {
                     const bool by_rows = (rows + depth + columns) % 2 == 0;
                     const std::size_t slabs = 1 + (rows + columns) % 5;
                     const auto a = normal_matrix<T>(rows, depth, 1);

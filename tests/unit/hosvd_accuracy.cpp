@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -176,7 +177,7 @@ TEST_CASE_TEMPLATE("long unfoldings: all methods find the same values and subspa
             CAPTURE(static_cast<int>(method));
             const auto basis = moden::detail::compute_mode_basis<moden::cpu_policy, T, moden::host_memory>(
                 moden::cpu_policy{}, x.data(), geometry, moden::detail::truncation{extent},
-                reference::tail_of_squares(expected, 0), {.method = method});
+                reference::tail_of_squares(expected, 0), {.method = method}, "test");
             REQUIRE(reference::shape_of(basis.factor) == extents{extent, extent});
             CHECK(basis.report.method == method);
             CHECK(reference::value_ratio(basis.report.singular_values, expected, expected[0]) <= bound);
@@ -244,4 +245,65 @@ TEST_CASE_TEMPLATE("randomised: a tolerance or an energy within the limits of th
     const auto tight =
         moden::hosvd(x, {.ranks = {10, 10, 10}, .energy = 0.9, .method = svd_method::randomized, .oversampling = 4});
     CHECK(reference::shape_of(tight.core) == extents{10, 10, 10});
+}
+
+// The squares of these values overflow, or vanish: a Gram matrix says nothing, QR sees what the unscaled tensor has.
+TEST_CASE("very large and very small floats: automatic turns to QR, gram says why it cannot") {
+    const float huge = std::numeric_limits<float>::max() / 1e6f;
+    const float tiny = std::numeric_limits<float>::min() * 1e6f;
+    for (const extents& shape : {extents{8, 7, 6}, extents{40, 3, 4}}) {
+        CAPTURE(shape);
+        const auto x = normal_tensor<float>(shape, 5);
+        const auto plain = moden::st_hosvd(x, {.ranks = {2, 2, 2}, .method = svd_method::qr});
+        for (const float scale : {huge, tiny}) {
+            CAPTURE(scale);
+            const dynamic_tensor<float> scaled = x * scale;
+            const auto found = moden::st_hosvd(scaled, {.ranks = {2, 2, 2}});
+            CHECK(found.relative_error == doctest::Approx(plain.relative_error).epsilon(1e-3));
+            for (std::size_t mode = 0; mode < 3; ++mode) {
+                CHECK(found.modes[mode].method == svd_method::qr);
+                CHECK(reference::projector_distance(reference::widened(found.factors[mode]),
+                                                    reference::widened(plain.factors[mode])) < 1e-3);
+            }
+            CHECK_NOTHROW(moden::hosvd(scaled, {.ranks = {2, 2, 2}}));
+        }
+        const dynamic_tensor<float> overflowing = x * huge;
+        CHECK_THROWS_WITH_AS(moden::st_hosvd(overflowing, {.ranks = {2, 2, 2}, .method = svd_method::gram}),
+                             "st_hosvd: the squares of the tensor's values overflow, which svd_method::gram cannot take "
+                             "(scale the tensor, or use svd_method::qr)",
+                             moden::argument_error);
+    }
+}
+
+TEST_CASE("a squared norm that double cannot hold is refused, zero is not") {
+    auto x = normal_tensor<double>({5, 4, 3}, 5);
+    for (const double scale : {1e160, 1e-160}) {
+        const dynamic_tensor<double> scaled = x * scale;
+        for (const auto& options : {moden::hosvd_options{.ranks = {2, 2, 2}}, moden::hosvd_options{.tolerance = 0.1},
+                                    moden::hosvd_options{.method = svd_method::qr}}) {
+            CHECK_THROWS_WITH_AS(moden::st_hosvd(scaled, options),
+                                 "st_hosvd: the squared norm of the tensor is outside the range of double (scale the tensor)",
+                                 moden::argument_error);
+        }
+    }
+    x.fill(0);
+    CHECK(moden::st_hosvd(x, {.ranks = {2, 2, 2}}).relative_error == 0);
+    CHECK(moden::st_hosvd(x, {.ranks = {2, 2, 2}, .method = svd_method::gram}).relative_error == 0);
+}
+
+TEST_CASE("NaN and infinity are found in whatever comes first") {
+    for (const auto method : {svd_method::automatic, svd_method::gram, svd_method::qr, svd_method::randomized}) {
+        for (const extents& shape : {extents{5, 4, 3}, extents{40, 3, 4}, extents{6, 30, 2}}) {
+            for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+                auto x = normal_tensor<double>(shape, 1);
+                x.data()[7] = bad;
+                CHECK_THROWS_WITH_AS(moden::st_hosvd(x, {.ranks = {2, 2, 2}, .method = method}),
+                                     "st_hosvd: the tensor holds 1 values that are NaN or infinite (expected finite values)",
+                                     moden::argument_error);
+                CHECK_THROWS_WITH_AS(moden::hosvd(x, {.ranks = {2, 2, 2}, .method = method}),
+                                     "hosvd: the tensor holds 1 values that are NaN or infinite (expected finite values)",
+                                     moden::argument_error);
+            }
+        }
+    }
 }

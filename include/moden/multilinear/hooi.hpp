@@ -97,7 +97,7 @@ auto hooi(const Policy& policy, const Tensor& tensor, const hooi_options& option
             const mode_geometry geometry = geometry_of(shape, mode);
             const detail::truncation wanted{std::min({options.ranks[mode], geometry.extent, geometry.fibers()})};
             const double left = detail::sum_of_squares(policy, static_cast<const T*>(projected.data()), projected.size());
-            auto basis = detail::compute_mode_basis<Policy, T, space>(policy, projected.data(), geometry, wanted, left, mode_options);
+            auto basis = detail::compute_mode_basis<Policy, T, space>(policy, projected.data(), geometry, wanted, left, mode_options, "hooi");
             result.factors[mode] = std::move(basis.factor);
             result.modes[mode] = std::move(basis.report);
             if (mode + 1 == view.order()) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -69,6 +70,19 @@ inline truncation mode_truncation(const hosvd_options& options, std::size_t mode
     return wanted;
 }
 
+/// |X|^2 where the first mode treated needs it, after a check that everything is finite; otherwise nothing, and the spectrum
+/// of that mode says both.
+template <class Policy, class T>
+std::optional<double> energy_in_advance(const Policy& policy, const T* tensor, const extents& shape, std::size_t first_mode,
+                                        const hosvd_options& options, const char* function) {
+    const mode_geometry geometry = geometry_of(shape, first_mode);
+    if (!options.tolerance && !options.energy &&
+        !needs_energy<T>(geometry, mode_truncation(options, first_mode, geometry, 0, 0, shape.size()), options)) {
+        return std::nullopt;
+    }
+    return checked_energy(policy, tensor, element_count(shape), function);
+}
+
 inline double relative(double squared_error, double energy) {
     return squared_error <= 0 ? 0 : std::sqrt(squared_error / energy);
 }
@@ -87,7 +101,8 @@ inline double relative(double squared_error, double energy) {
 /// \return        core R_0 x ... x R_{N-1}, factors I_n x R_n with orthonormal columns, report per mode, error and bound
 /// \throws shape_error if the tensor is empty or of order 0, or the number of ranks is not N
 /// \throws argument_error if a rank is 0 or above the extent, tolerance or energy are out of range or both given, the
-///         tensor holds NaN or infinity, or the progress callback returned false
+///         tensor holds NaN or infinity, its squared norm is outside the range of double (with svd_method::gram: its
+///         squares overflow T), or the progress callback returned false
 ///
 /// Cost with the Gram method: sum_n (I_n + 1) prod(I) flops, eigenvectors of N matrices of I_n x I_n, and the core,
 /// which is a multi_mode_product. No unfolding is formed, except that of an inner mode longer than all others together.
@@ -104,7 +119,7 @@ auto hosvd(const Policy& policy, const Tensor& tensor, const hosvd_options& opti
     const auto& view = argument.view();
     detail::check_hosvd_options(options, view.shape, "hosvd");
     detail::require<argument_error>(options.mode_order.empty(), "hosvd: mode_order is an option of st_hosvd");
-    const double energy = detail::require_finite(policy, view.data, view.size(), "hosvd", "the tensor");
+    auto known = detail::energy_in_advance(policy, view.data, view.shape, 0, options, "hosvd");
 
     hosvd_result<result_tensor> result;
     std::vector<detail::mode_factor<T, space>> projections;
@@ -113,12 +128,15 @@ auto hosvd(const Policy& policy, const Tensor& tensor, const hosvd_options& opti
         detail::require<argument_error>(!options.progress || options.progress(mode, view.order()),
                                         "hosvd: stopped by the progress callback before mode ", mode);
         const mode_geometry geometry = geometry_of(view.shape, mode);
-        const auto wanted = detail::mode_truncation(options, mode, geometry, energy, discarded, view.order() - mode);
-        auto basis = detail::compute_mode_basis<Policy, T, space>(policy, view.data, geometry, wanted, energy, options);
+        const double before = known.value_or(0);
+        const auto wanted = detail::mode_truncation(options, mode, geometry, before, discarded, view.order() - mode);
+        auto basis = detail::compute_mode_basis<Policy, T, space>(policy, view.data, geometry, wanted, before, options, "hosvd");
+        known = known.value_or(detail::tail_energy(basis.report.singular_values, 0));
         discarded += basis.report.discarded_energy;
         result.factors.push_back(std::move(basis.factor));
         result.modes.push_back(std::move(basis.report));
     }
+    const double energy = known.value_or(0);
     extents ranks;
     for (std::size_t mode = 0; mode < view.order(); ++mode) {
         const auto& factor = result.factors[mode];
@@ -170,7 +188,7 @@ auto st_hosvd(const Policy& policy, const Tensor& tensor, const hosvd_options& o
     const auto& view = argument.view();
     detail::check_hosvd_options(options, view.shape, "st_hosvd");
     const auto order = detail::st_hosvd_mode_order(view.shape, options);
-    const double energy = detail::require_finite(policy, view.data, view.size(), "st_hosvd", "the tensor");
+    auto known = detail::energy_in_advance(policy, view.data, view.shape, order.front(), options, "st_hosvd");
 
     hosvd_result<result_tensor> result;
     result.factors.resize(view.order());
@@ -184,9 +202,11 @@ auto st_hosvd(const Policy& policy, const Tensor& tensor, const hosvd_options& o
                                         "st_hosvd: stopped by the progress callback before step ", step);
         const std::size_t mode = order[step];
         const mode_geometry geometry = geometry_of(shape, mode);
-        const auto wanted = detail::mode_truncation(options, mode, geometry, energy, discarded, order.size() - step);
+        const double before = known.value_or(0);
+        const auto wanted = detail::mode_truncation(options, mode, geometry, before, discarded, order.size() - step);
         auto basis = detail::compute_mode_basis<Policy, T, space>(policy, current, geometry, wanted,
-                                                                  std::max(0.0, energy - discarded), options);
+                                                                  std::max(0.0, before - discarded), options, "st_hosvd");
+        known = known.value_or(detail::tail_energy(basis.report.singular_values, 0));
         discarded += basis.report.discarded_energy;
         const auto projection = transposed(row_major<const T, space>(basis.factor.data(), geometry.extent, basis.report.rank));
         shape[mode] = basis.report.rank;
@@ -202,7 +222,7 @@ auto st_hosvd(const Policy& policy, const Tensor& tensor, const hosvd_options& o
         result.factors[mode] = std::move(basis.factor);
         result.modes[mode] = std::move(basis.report);
     }
-    result.error_bound = detail::relative(discarded, energy);
+    result.error_bound = detail::relative(discarded, known.value_or(0));
     result.relative_error = options.error.value_or(error_measure::spectrum) == error_measure::spectrum
                                 ? result.error_bound
                                 : relative_error(policy, tensor, result);

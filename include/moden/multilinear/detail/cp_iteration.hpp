@@ -123,7 +123,7 @@ public:
             const mode_geometry geometry = geometry_of(tensor_.shape, n);
             const std::size_t most = std::min({rank_, geometry.extent, geometry.fibers()});
             const auto basis = compute_mode_basis<Policy, T, Space>(policy_, tensor_.data, geometry, truncation{most}, energy,
-                                                                    hosvd_options{.method = svd_method::gram});
+                                                                    hosvd_options{.method = svd_method::gram}, "cp_als");
             policy_.template copy<T>(row_major<const T, Space>(basis.factor.data(), geometry.extent, basis.report.rank),
                                      columns_of(mutable_factor(n), 0, basis.report.rank));
             update_gram(n);

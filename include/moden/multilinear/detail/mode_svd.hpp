@@ -137,7 +137,14 @@ void gram_matrix_of_rows(const Policy& policy, const unfolding_panels<T, Space>&
     }
 }
 
-/// Eigenvectors of X X' (extent x extent).
+/// Whether every entry of a Gram matrix is finite. If not, something in X is not, or its squares overflow; eigensolvers must
+/// not see that, since some of them never return.
+template <class Policy, class T>
+bool is_finite_matrix(const Policy& policy, const T* matrix, std::size_t count) {
+    return policy.reduce(count, 0.0, is_not_finite<T>{matrix}, plus{}) == 0.0;
+}
+
+/// Eigenvectors of X X' (extent x extent). No values at all if X X' is not finite.
 template <class Policy, class T, class Space>
 left_vectors<buffer_of<Policy, T>, T> gram_of_rows(const Policy& policy, const unfolding_panels<T, Space>& panels,
                                                   const truncation& wanted) {
@@ -145,6 +152,9 @@ left_vectors<buffer_of<Policy, T>, T> gram_of_rows(const Policy& policy, const u
     auto gram = policy.template allocate<T>(extent * extent);
     const auto square = row_major<T, Space>(gram.data(), extent, extent);
     gram_matrix_of_rows(policy, panels, square);
+    if (!is_finite_matrix<Policy, T>(policy, gram.data(), extent * extent)) {
+        return {};
+    }
     const std::size_t most = std::min(wanted.largest_rank, extent);
     auto values = policy.template allocate<T>(extent);
     auto vectors = policy.template allocate<T>(extent * most);
@@ -239,7 +249,8 @@ void orthonormalize_scaled(const Policy& policy, matrix_view<T, Space> vectors, 
 }
 
 /// For unfoldings with more rows than columns: eigenvectors V of X' X, then the columns of X V made orthonormal, which are
-/// the left singular vectors: orthonormal to working precision even where the Gram matrix has lost digits.
+/// the left singular vectors: orthonormal to working precision even where the Gram matrix has lost digits. No values at all if
+/// X'X is not finite.
 template <class Policy, class T, class Space>
 left_vectors<buffer_of<Policy, T>, T> gram_of_columns(const Policy& policy, const unfolding_panels<T, Space>& panels,
                                                      const truncation& wanted) {
@@ -249,6 +260,9 @@ left_vectors<buffer_of<Policy, T>, T> gram_of_columns(const Policy& policy, cons
     auto gram = policy.template allocate<T>(n * n);
     const auto square = row_major<T, Space>(gram.data(), n, n);
     policy.template syrk<T>(T(1), transposed(unfolded), T(0), square);
+    if (!is_finite_matrix<Policy, T>(policy, gram.data(), n * n)) {
+        return {};
+    }
     const std::size_t most = std::min(wanted.largest_rank, n);
     auto values = policy.template allocate<T>(n);
     auto right = policy.template allocate<T>(n * most);
@@ -342,6 +356,25 @@ bool gram_lost_digits(const std::vector<T>& values, std::size_t rank) {
     return rank > 0 && static_cast<double>(values[rank - 1]) < std::sqrt(10 * eps) * static_cast<double>(values[0]);
 }
 
+/// Whether the squares in a Gram matrix are near underflow.
+template <class T>
+bool gram_underflows(const std::vector<T>& values) {
+    const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
+    const double largest = static_cast<double>(values[0]);
+    return largest * largest < static_cast<double>(std::numeric_limits<T>::min()) / (eps * eps);
+}
+
+/// |X|^2 of a finite tensor, which double precision must be able to hold: errors are measured against it.
+template <class Policy, class T>
+double checked_energy(const Policy& policy, const T* tensor, std::size_t count, const char* function) {
+    const double energy = require_finite(policy, tensor, count, function, "the tensor");
+    constexpr double smallest = 1e-280;  // below, squares have lost digits
+    const bool held = energy < std::numeric_limits<double>::infinity() &&
+                      (energy > smallest || policy.reduce(count, 0.0, magnitude_of<T>{tensor}, maximum{}) == 0.0);
+    require<argument_error>(held, function, ": the squared norm of the tensor is outside the range of double (scale the tensor)");
+    return energy;
+}
+
 /// A factor of a Tucker decomposition with its report.
 template <class Matrix, class T>
 struct mode_basis {
@@ -349,10 +382,21 @@ struct mode_basis {
     mode_report<T> report;
 };
 
-/// Leading left singular vectors of the mode-n unfolding, signs fixed. `energy` is the squared norm of the tensor.
+/// Whether compute_mode_basis needs the squared norm of the tensor beforehand. Without it, NaN and infinity are noticed in
+/// the Gram matrix, and the squared norm is the sum of its eigenvalues: a pass over the tensor less.
+template <class T>
+bool needs_energy(const mode_geometry& geometry, const truncation& wanted, const hosvd_options& options) {
+    const bool may_be_gram = options.method == svd_method::gram || options.method == svd_method::automatic;
+    return wanted.budget >= 0 || !may_be_gram ||
+           (options.method == svd_method::automatic &&
+            first_choice<T>(geometry.extent, geometry.fibers(), wanted, 0, options) != svd_method::gram);
+}
+
+/// Leading left singular vectors of the mode-n unfolding, signs fixed. `energy` is the squared norm of the tensor, which
+/// may be left out if needs_energy says so.
 template <class Policy, class T, class Space>
 auto compute_mode_basis(const Policy& policy, const T* tensor, const mode_geometry& geometry, const truncation& wanted,
-                        double energy, const hosvd_options& options) {
+                        double energy, const hosvd_options& options, const char* function) {
     const unfolding_panels<T, Space> panels{tensor, geometry};
     const bool wide = panels.rows() <= panels.columns();
     const auto by_method = [&](svd_method method) {
@@ -369,7 +413,16 @@ auto compute_mode_basis(const Policy& policy, const T* tensor, const mode_geomet
         method = first_choice<T>(panels.rows(), panels.columns(), wanted, energy, options);
     }
     auto found = by_method(method);
-    if (options.method == svd_method::automatic && method == svd_method::gram && gram_lost_digits(found.values, found.count)) {
+    const bool automatic = options.method == svd_method::automatic;
+    const bool overflows = found.values.empty();
+    const bool underflows = !overflows && method == svd_method::gram && gram_underflows(found.values);
+    if (overflows || underflows) {
+        checked_energy(policy, tensor, geometry.extent * geometry.fibers(), function);
+        require<argument_error>(automatic || !overflows, function,
+                                ": the squares of the tensor's values overflow, which svd_method::gram cannot take "
+                                "(scale the tensor, or use svd_method::qr)");
+    }
+    if (automatic && (overflows || underflows || (method == svd_method::gram && gram_lost_digits(found.values, found.count)))) {
         method = svd_method::qr;
         found = by_method(method);
     }

@@ -106,8 +106,8 @@ void tridiagonal_eigh(const T* diagonal, const T* off_diagonal, T* values, host_
                          support.data(), &try_accuracy, work.data(), &lwork, integer_work.data(), &liwork,
                          &info_of_vectors, 1, 1);
     };
-    constexpr std::size_t worthwhile = 128;
-#pragma omp parallel for schedule(static) num_threads(2) if (size >= worthwhile && available_threads() > 1)
+    [[maybe_unused]] const bool worthwhile = size >= 128 && available_threads() > 1;
+#pragma omp parallel for schedule(static) num_threads(2) if (worthwhile)
     for (int part = 0; part < 2; ++part) {
         part == 0 ? find_vectors() : find_values();
     }

@@ -129,16 +129,30 @@ MODEN_KERNEL_TARGET inline void transpose_runs(const T* source, std::size_t sour
                                                std::size_t target_row, std::size_t rows, std::size_t length) {
     typedef T group __attribute__((vector_size(4 * sizeof(T))));
     typedef T unaligned __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
+    const auto at = [](const T* row) -> const unaligned* { return reinterpret_cast<const unaligned*>(row); };
     std::size_t i = 0;
-    for (; i + 8 <= rows; i += 8) {
+    for (; i + 4 <= rows; i += 4) {
         const T* s = source + i * source_row;
-        for (std::size_t k = 0; k < length; ++k) {
-            const T* x = s + k;
-            const group low = {x[0], x[source_row], x[2 * source_row], x[3 * source_row]};
-            const T* y = x + 4 * source_row;
-            const group high = {y[0], y[source_row], y[2 * source_row], y[3 * source_row]};
-            *reinterpret_cast<unaligned*>(target + k * target_row + i) = low;
-            *reinterpret_cast<unaligned*>(target + k * target_row + i + 4) = high;
+        std::size_t k = 0;
+        for (; k + 4 <= length; k += 4) {
+            const group a = *at(s + k);
+            const group b = *at(s + k + source_row);
+            const group c = *at(s + k + 2 * source_row);
+            const group d = *at(s + k + 3 * source_row);
+            const group low_ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+            const group high_ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+            const group low_cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            const group high_cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            T* t = target + k * target_row + i;
+            *reinterpret_cast<unaligned*>(t) = __builtin_shufflevector(low_ab, low_cd, 0, 1, 4, 5);
+            *reinterpret_cast<unaligned*>(t + target_row) = __builtin_shufflevector(low_ab, low_cd, 2, 3, 6, 7);
+            *reinterpret_cast<unaligned*>(t + 2 * target_row) = __builtin_shufflevector(high_ab, high_cd, 0, 1, 4, 5);
+            *reinterpret_cast<unaligned*>(t + 3 * target_row) = __builtin_shufflevector(high_ab, high_cd, 2, 3, 6, 7);
+        }
+        for (; k < length; ++k) {
+            for (std::size_t j = 0; j < 4; ++j) {
+                target[k * target_row + i + j] = s[k + j * source_row];
+            }
         }
     }
     for (; i < rows; ++i) {
