@@ -1,7 +1,7 @@
 """One peer on one case, kept alive between rounds: worker.py PEER CASE FOLDER THREADS.
 
 Reads commands from standard input, answers each with one JSON object on a line:
-    warm-up       -> {"seconds", "extra_bytes", "error", "variant"}: untimed for the table, unless the peer is very slow
+    warm-up       -> {"seconds", "extra_bytes", "error", "variant", "variants"}: untimed for the table, unless the peer is very slow
     run REPEATS   -> {"seconds"}: the fastest of so many calls
 Anything that goes wrong is answered with {"failed": reason}. Standard output belongs to the answers alone.
 """
@@ -59,6 +59,7 @@ class Worker:
         self.variants = make_variants(peer, self.case, inputs)
         self.variant = next(iter(self.variants))
         self.call = self.variants[self.variant]
+        self.seconds: dict[str, float] = {}  # of each variant, where there are several
         small = np.ones((256, 256), self.case.dtype)
         small @ small  # starts the threads of the BLAS before memory is measured
 
@@ -66,12 +67,11 @@ class Worker:
         """Keeps the fastest variant, each timed on its second call."""
         if len(self.variants) == 1:
             return
-        seconds = {}
         for variant, call in self.variants.items():
             for _ in range(2):
-                result, seconds[variant] = timed(call)
+                result, self.seconds[variant] = timed(call)
                 del result
-        self.variant = min(seconds, key=seconds.get)
+        self.variant = min(self.seconds, key=self.seconds.get)
         self.call = self.variants[self.variant]
 
     def warm_up(self) -> dict:
@@ -85,7 +85,7 @@ class Worker:
             del result
         extra = max(0, peak - self.results.size_in_bytes(result))
         error = self.results.relative_error(self.case, result, self.tensor, self.reference)
-        return {"seconds": seconds, "extra_bytes": extra, "error": error, "variant": self.variant}
+        return {"seconds": seconds, "extra_bytes": extra, "error": error, "variant": self.variant, "variants": self.seconds}
 
     def run(self, repeats: int) -> dict:
         best = float("inf")

@@ -10,6 +10,7 @@
 
 #include <doctest/doctest.h>
 
+#include <moden/policy/detail/small_grams.hpp>
 #include <moden/policy/detail/small_products.hpp>
 
 #include "reference.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-// Products of the CPU policy: which shapes go to OpenBLAS, which to the kernels of small_products.hpp, and who is parallel.
+// Products of the CPU policy: which shapes go to OpenBLAS, which to the kernels of small_products.hpp and small_grams.hpp, and who is parallel.
 
 #include <omp.h>
 
@@ -12,6 +12,7 @@
 #include <moden/policy/detail/cpu_copies.hpp>
 #include <moden/policy/detail/host_buffer.hpp>
 #include <moden/policy/detail/lapack.hpp>
+#include <moden/policy/detail/small_grams.hpp>
 #include <moden/policy/detail/small_products.hpp>
 #include <moden/core/execution_policy.hpp>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// The innermost loops of small_products.hpp: a tile of C that is held in registers, and the copies that bring its operands
+// The innermost loops of small_products.hpp and small_grams.hpp: a tile of C that is held in registers, and the copies that bring its operands
 // into shape. Written with the compiler's vector extensions and compiled for several instruction sets, of which the best
 // one that the processor has is chosen at run time, so that users need no -march.
 
