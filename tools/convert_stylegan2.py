@@ -4,12 +4,12 @@
     convert_stylegan2.py IN OUT.safetensors
 
 IN is a network pickle of stylegan2-ada-pytorch or of the stylegan3 repository (its StyleGAN2 configuration), or a
-checkpoint of rosinality's stylegan2-pytorch, in torch.save's old or zip format. OUT holds the exponential moving average
-of the generator, and as metadata the resolution, conv_clamp (absent: no clamp) and where the weights came from.
+checkpoint of rosinality's stylegan2-pytorch, in torch.save's old or zip format. OUT holds the exponential moving
+average of the generator, and as metadata the resolution, conv_clamp (absent: no clamp) and where the weights came from.
 
 A pickle is a program, and an ordinary reader runs it. This one looks up no name outside a short list, and what it finds
-for those names are builders of its own that only store their arguments; the Python source inside NVIDIA's files is never
-looked at. A file that asks for anything else is refused with the name that it asked for.
+for those names are builders of its own that only store their arguments; the Python source inside NVIDIA's files is
+never looked at. A file that asks for anything else is refused with the name that it asked for.
 
 Needs Python 3.8 or newer and NumPy.
 """
@@ -31,7 +31,11 @@ import zipfile
 import zlib
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    print("convert_stylegan2: needs NumPy, which this Python does not have", file=sys.stderr)
+    sys.exit(2)
 
 
 class ConversionError(Exception):
@@ -73,7 +77,8 @@ class Storage:
     def fill(self, contents: bytes) -> None:
         expected = self.elements * self.kind.item_size
         if len(contents) != expected:
-            raise ConversionError(f"a storage of {self.elements} elements holds {len(contents)} bytes (expected {expected})")
+            raise ConversionError(f"a storage of {self.elements} elements holds {len(contents)} bytes "
+                                  f"(expected {expected})")
         self.contents = contents
 
     def array(self) -> np.ndarray:
@@ -101,8 +106,8 @@ class Tensor(NamedTuple):
             raise ConversionError(f"a tensor of size {self.size} in a storage of {len(memory)} elements")
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride))
         if last >= len(memory):
-            raise ConversionError(f"a tensor of size {self.size} and stride {self.stride} at {self.offset} reaches element "
-                                  f"{last} of a storage of {len(memory)}")
+            raise ConversionError(f"a tensor of size {self.size} and stride {self.stride} at {self.offset} reaches "
+                                  f"element {last} of a storage of {len(memory)}")
         strides = [step * memory.itemsize for step in self.stride]
         view = np.lib.stride_tricks.as_strided(memory[self.offset :], self.size, strides, writeable=False)
         return np.ascontiguousarray(view).reshape(self.size)
@@ -375,13 +380,25 @@ def find_option(options: Any, name: str) -> Any:
     return find_option(options.get("synthesis_kwargs"), name)
 
 
+def layer_clamps(module: Module, depth: int = 0) -> Iterator[Any]:
+    """What the layers themselves say of their clamp: where the constructor was told nothing, its default has acted."""
+    if "conv_clamp" in module.state:
+        yield module.state["conv_clamp"]
+    for child in (module.state.get("_modules") or {}).values():
+        if isinstance(child, Module) and depth < 16:
+            yield from layer_clamps(child, depth + 1)
+
+
 def convert_nvidia(networks: Dict[str, Any]) -> Tuple[Tensors, Dict[str, str]]:
     generator = networks.get("G_ema")
     if not isinstance(generator, Module):
         raise ConversionError("G_ema is no module")
     tensors = dict(module_tensors(generator))
     metadata = {"origin": f"G_ema, a {generator.class_name} of NVIDIA's code"}
-    clamp = find_option(generator.state.get("_init_kwargs"), "conv_clamp")
+    clamps = list(layer_clamps(generator))
+    if any(clamp != clamps[0] for clamp in clamps):
+        raise ConversionError(f"layers with different conv_clamp: {clamps}")
+    clamp = clamps[0] if clamps else find_option(generator.state.get("_init_kwargs"), "conv_clamp")
     if clamp is not None:
         if isinstance(clamp, bool) or not isinstance(clamp, (int, float)) or not math.isfinite(clamp) or clamp <= 0:
             raise ConversionError(f"conv_clamp is {clamp!r}")
@@ -422,7 +439,8 @@ def mean_w(tensors: Tensors, z_dim: int) -> np.ndarray:
     layer = 0
     while f"mapping.fc{layer}.weight" in tensors:
         weight = tensors[f"mapping.fc{layer}.weight"].astype(np.float32)
-        x = x @ weight.T * np.float32(0.01 / math.sqrt(weight.shape[1])) + np.float32(0.01) * tensors[f"mapping.fc{layer}.bias"]
+        bias = np.float32(0.01) * tensors[f"mapping.fc{layer}.bias"]
+        x = x @ weight.T * np.float32(0.01 / math.sqrt(weight.shape[1])) + bias
         x = np.where(x < 0, np.float32(0.2) * x, x) * np.float32(math.sqrt(2))
         layer += 1
     return x.mean(axis=0)
@@ -454,7 +472,8 @@ def convert_rosinality(checkpoint: Dict[str, Any]) -> Tuple[Tensors, Dict[str, s
             tensors[f"{target}.noise_const"] = source.take(noise, (resolution, resolution))
         else:
             notes.append(f"{target}.noise_const drawn anew")
-            tensors[f"{target}.noise_const"] = np.random.default_rng(index).standard_normal((resolution, resolution)).astype(np.float32)
+            drawn = np.random.default_rng(index).standard_normal((resolution, resolution))
+            tensors[f"{target}.noise_const"] = drawn.astype(np.float32)
         copy_affine(target, f"{origin}.conv")
         tensors[f"{target}.resample_filter"] = FILTER
 
@@ -488,7 +507,7 @@ def convert_rosinality(checkpoint: Dict[str, Any]) -> Tuple[Tensors, Dict[str, s
     while source.has(f"to_rgbs.{block - 1}.conv.weight"):
         resolution = 4 << block
         for j in (0, 1):
-            copy_layer(f"synthesis.b{resolution}.conv{j}", f"convs.{2 * (block - 1) + j}", resolution, 2 * block - 1 + j)
+            copy_layer(f"synthesis.b{resolution}.conv{j}", f"convs.{2 * block - 2 + j}", resolution, 2 * block - 1 + j)
         copy_torgb(f"synthesis.b{resolution}.torgb", f"to_rgbs.{block - 1}")
         tensors[f"synthesis.b{resolution}.resample_filter"] = FILTER
         block += 1
@@ -526,7 +545,8 @@ def check_generator(tensors: Tensors) -> int:
             raise ConversionError(f"{name} has shape {'x'.join(map(str, found)) or 'scalar'} (expected {expected})")
         return tensors[name]
 
-    resolutions = sorted(int(match[1]) for match in (re.fullmatch(r"synthesis\.b(\d+)\.torgb\.weight", n) for n in tensors) if match)
+    blocks = (re.fullmatch(r"synthesis\.b(\d+)\.torgb\.weight", name) for name in tensors)
+    resolutions = sorted(int(match[1]) for match in blocks if match)
     channels = expect("synthesis.b4.const", -1, 4, 4).shape[0]
     resolution = max(resolutions, default=0)
     if resolution < 8 or resolution > 1024 or resolutions != [4 << k for k in range(len(resolutions))]:
@@ -558,8 +578,9 @@ def write_safetensors(path: str, tensors: Tensors, metadata: Dict[str, str]) -> 
     ordered = sorted(tensors)
     for name in ordered:
         array = tensors[name]
-        header[name] = {"dtype": names[array.dtype.str[1:]], "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
-        offset += array.nbytes
+        end = offset + array.nbytes
+        header[name] = {"dtype": names[array.dtype.str[1:]], "shape": list(array.shape), "data_offsets": [offset, end]}
+        offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     folder = os.path.dirname(os.path.abspath(path))
@@ -590,7 +611,8 @@ def convert(source: str, target: str) -> str:
         tensors, metadata = convert_rosinality(loaded)
     else:
         keys = ", ".join(map(str, list(loaded)[:5])) if isinstance(loaded, dict) else type(loaded).__name__
-        raise ConversionError(f"no G_ema (NVIDIA) and no g_ema (rosinality) in the file, which holds: {keys or 'nothing'}")
+        raise ConversionError(f"no G_ema (NVIDIA) and no g_ema (rosinality) in the file, which holds: "
+                              f"{keys or 'nothing'}")
     resolution = check_generator(tensors)
     metadata = {"format": "stylegan2", "resolution": str(resolution), **metadata}
     write_safetensors(target, tensors, metadata)
@@ -601,7 +623,8 @@ def convert(source: str, target: str) -> str:
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    parser = argparse.ArgumentParser(prog="convert_stylegan2.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="convert_stylegan2.py", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", metavar="IN", help="a .pkl of NVIDIA's code or a .pt of rosinality's")
     parser.add_argument("output", metavar="OUT.safetensors")
     options = parser.parse_args(arguments)

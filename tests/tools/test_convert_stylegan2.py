@@ -190,7 +190,7 @@ def nvidia_tensors(dtype="f4"):
     return result
 
 
-def nvidia_network(tensors, clamp=256):
+def nvidia_network(tensors, clamp=256, layer_clamp=...):
     def build(prefix, class_name):
         parameters, buffers, children = {}, {}, {}
         for name, array in tensors.items():
@@ -204,7 +204,7 @@ def nvidia_network(tensors, clamp=256):
             else:
                 parameters[head] = FakeTensor(array, parameter=True)
         modules = {head: build(f"{prefix}{head}.", "Layer") for head in children}
-        extra = {} if prefix else {"_init_kwargs": EasyDict(z_dim=Z, synthesis_kwargs=EasyDict(channel_base=64, conv_clamp=clamp))}
+        extra = {"conv_clamp": layer_clamp} if class_name == "Layer" and layer_clamp is not ... else {} if prefix else {"_init_kwargs": EasyDict(z_dim=Z, synthesis_kwargs=EasyDict(channel_base=64, conv_clamp=clamp))}
         return FakeModule(class_name, parameters, buffers, modules, training=False, **extra)
 
     return {"G": None, "D": None, "G_ema": build("", "Generator"), "training_set_kwargs": EasyDict(path="x"), "augment_pipe": None}
@@ -299,6 +299,14 @@ class ConverterTest(unittest.TestCase):
     def test_without_clamp(self):
         _, metadata = self.convert(dumps(nvidia_network(nvidia_tensors(), clamp=None), 3))
         self.assertNotIn("conv_clamp", metadata)
+
+    def test_the_clamp_of_the_layers_counts(self):
+        for clamp, layer_clamp in ((None, 128), (256, 128), (256, None)):
+            _, metadata = self.convert(dumps(nvidia_network(nvidia_tensors(), clamp, layer_clamp), 3))
+            self.assertEqual(metadata.get("conv_clamp"), None if layer_clamp is None else "128")
+        for bad in (-1, float("nan"), "256", True):
+            os.unlink(self.output) if os.path.exists(self.output) else None
+            self.refuse(dumps(nvidia_network(nvidia_tensors(), bad), 3), "conv_clamp is")
 
     def test_rosinality(self):
         expected = nvidia_tensors()
