@@ -153,7 +153,7 @@ void gemm_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, c
     const double flops = 2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);
     const std::size_t threads = available_threads();
     // Few large products: each one is parallel inside. Many small ones: each thread takes a share of them.
-    const bool parallel_inside = count < 2 * threads || (count < 8 * threads && flops > 1e8);
+    [[maybe_unused]] const bool parallel_inside = count < 2 * threads || (count < 8 * threads && flops > 1e8);
     // Sizes are checked here, because nothing may throw inside the parallel region.
     blas_size(std::max({a.rows, a.columns, b.columns, a.stride, b.stride, c.stride}), "gemm_strided_batched");
 #pragma omp parallel for schedule(static) if (!parallel_inside && threads > 1)
