@@ -265,7 +265,10 @@ private:
         const std::size_t depth = depth_ * repeats;
         const std::size_t columns = columns_ * repeats;
         const std::size_t strip = tile_.strip();
-        const std::size_t block = 8 * tile_.rows;  // rows of X that a strip of M meets in a row
+        // A small M stays in the first level of cache beside a tile's rows; strips of a larger one meet more rows each.
+        constexpr std::size_t small = 28 * 1024;  // bytes
+        const std::size_t ahead = 8 * tile_.rows;
+        const std::size_t block = packed_.size() * sizeof(T) <= small ? tile_.rows : ahead;
         for (std::size_t first = 0; first < groups; first += block) {
             const std::size_t last = std::min(groups, first + block);
             for (std::size_t column = 0; column < columns; column += strip) {
@@ -273,10 +276,12 @@ private:
                 for (std::size_t row = first; row < last; row += tile_.rows) {
                     const std::size_t valid = std::min(tile_.rows, groups - row);
                     const std::size_t across = std::min(strip, columns - column);
-                    if (column == 0 && row + block + tile_.rows <= groups) {
-                        fetch_for_reading(x + (row + block) * depth, tile_.rows * depth);
+                    if (column == 0) {
+                        fetch_for_writing(y + row * columns, 0, 1, valid * columns);
+                        if (row + ahead + tile_.rows <= groups) {
+                            fetch_for_reading(x + (row + ahead) * depth, tile_.rows * depth);
+                        }
                     }
-                    fetch_for_writing(y + row * columns + column, columns, valid, across);
                     tile_(depth, x + row * depth, depth, 1, m, strip, y + row * columns + column, columns, valid, across);
                 }
             }
