@@ -4,6 +4,8 @@
 
 #include <climits>
 #include <cmath>
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <limits>
 #include <string>
@@ -505,6 +507,25 @@ TEST_CASE_TEMPLATE("permute of every order of axes", T, float, double) {
         });
         CHECK(equal);
     } while (std::next_permutation(axes.begin(), axes.end()));
+}
+
+TEST_CASE_TEMPLATE("products without rows, columns or depth write what there is to write", T, float, double) {
+    using view = matrix_view<T, host_memory>;
+    const cpu_policy cpu;
+    std::vector<T> some(64 * 2000, T(1));
+    std::vector<T> c(64 * 2000, T(7));
+    const auto matrix = [](std::vector<T>& memory, std::size_t rows, std::size_t columns) {
+        return view{memory.data(), rows, columns, columns};
+    };
+    // Wide and tall enough for every kernel that would take them.
+    for (const auto& [rows, depth, columns] : {std::array<std::size_t, 3>{0, 5, 2000}, {0, 0, 2000}, {2000, 5, 0}, {0, 5, 0}}) {
+        cpu.gemm<T>(T(1), matrix(some, rows, depth), matrix(some, depth, columns), T(0), matrix(c, rows, columns));
+        cpu.gemm_strided_batched<T>(T(1), matrix(some, rows, depth), 0, matrix(some, depth, columns), depth * columns, T(0),
+                                    matrix(c, rows, columns), rows * columns, 3);
+    }
+    CHECK(std::count(c.begin(), c.end(), T(7)) == 64 * 2000);
+    cpu.gemm<T>(T(1), matrix(some, 64, 0), matrix(some, 0, 2000), T(0), matrix(c, 64, 2000));
+    CHECK(std::count(c.begin(), c.end(), T(0)) == 64 * 2000);
 }
 
 // No memory stands behind these views: a size must be refused before anything is touched.

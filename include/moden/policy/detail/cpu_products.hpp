@@ -103,8 +103,9 @@ bool suits_slab_multiplier(const_host_matrix<T> a, const_host_matrix<T> b, host_
     // Deeper ones gain a tenth on OpenBLAS with AVX-512 and lose as much with AVX2.
     constexpr std::size_t few = 128;
     const bool wide_registers = best_instruction_set() == instruction_set::avx512;
-    return is_row_major(b) && is_dense(b) && is_row_major(c) && is_dense(c) && b.rows > 0 &&
-           (a.rows * a.columns * sizeof(T) <= largest_factor || (a.rows <= few && wide_registers)) && b.columns * count >= 4 * a.rows;
+    return is_row_major(b) && is_dense(b) && is_row_major(c) && is_dense(c) && a.rows > 0 && b.rows > 0 &&
+           (a.rows * a.columns * sizeof(T) <= largest_factor || (a.rows <= few && wide_registers)) &&
+           b.columns * count >= 4 * a.rows;
 }
 
 template <class T>
