@@ -88,23 +88,24 @@ class FakeStorage:
 class FakeTensor:
     """A tensor that is a view of a longer storage; 4-D ones are channels-last."""
 
-    def __init__(self, array, parameter=False):
+    def __init__(self, array):
         array = np.asarray(array)
-        self.size, self.parameter = array.shape, parameter
+        self.size = array.shape
         laid_out = np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if array.ndim == 4 else np.ascontiguousarray(array)
         self.storage = FakeStorage(np.concatenate([np.full(3, 99, array.dtype), laid_out.reshape(-1)]))
         strides = [step // array.itemsize for step in laid_out.strides]
         self.stride = (strides[0], strides[3], strides[1], strides[2]) if array.ndim == 4 else tuple(strides[: array.ndim])
 
     def __reduce__(self):
-        plain = rebuild_tensor, (self.storage, 3, tuple(self.size), tuple(self.stride), False, collections.OrderedDict())
-        if not self.parameter:
-            return plain
-        self.parameter, inner = False, None
-        inner = FakeTensor.__new__(FakeTensor)
-        inner.__dict__.update(self.__dict__)
-        self.parameter = True
-        return rebuild_parameter, (inner, True, collections.OrderedDict())
+        return rebuild_tensor, (self.storage, 3, tuple(self.size), tuple(self.stride), False, collections.OrderedDict())
+
+
+class FakeParameter:
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce__(self):
+        return rebuild_parameter, (self.data, True, collections.OrderedDict())
 
 
 class FakeModule:
@@ -202,7 +203,7 @@ def nvidia_network(tensors, clamp=256, layer_clamp=...):
             elif head in ("w_avg", "noise_const", "resample_filter"):
                 buffers[head] = FakeTensor(array)
             else:
-                parameters[head] = FakeTensor(array, parameter=True)
+                parameters[head] = FakeParameter(FakeTensor(array))
         modules = {head: build(f"{prefix}{head}.", "Layer") for head in children}
         extra = {"conv_clamp": layer_clamp} if class_name == "Layer" and layer_clamp is not ... else {} if prefix else {"_init_kwargs": EasyDict(z_dim=Z, synthesis_kwargs=EasyDict(channel_base=64, conv_clamp=clamp))}
         return FakeModule(class_name, parameters, buffers, modules, training=False, **extra)
@@ -304,8 +305,8 @@ class ConverterTest(unittest.TestCase):
         for clamp, layer_clamp in ((None, 128), (256, 128), (256, None)):
             _, metadata = self.convert(dumps(nvidia_network(nvidia_tensors(), clamp, layer_clamp), 3))
             self.assertEqual(metadata.get("conv_clamp"), None if layer_clamp is None else "128")
+        os.unlink(self.output)
         for bad in (-1, float("nan"), "256", True):
-            os.unlink(self.output) if os.path.exists(self.output) else None
             self.refuse(dumps(nvidia_network(nvidia_tensors(), bad), 3), "conv_clamp is")
 
     def test_rosinality(self):

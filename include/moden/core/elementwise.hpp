@@ -111,14 +111,19 @@ double euclidean_norm(const Policy& policy, const T* data, std::size_t count) {
     return std::sqrt(policy.reduce(count, 0.0, scaled_square_of<T>{data, scale}, plus{})) / scale;
 }
 
+/// How many elements are NaN or infinite.
+template <class Policy, class T>
+std::size_t count_not_finite(const Policy& policy, const T* data, std::size_t count) {
+    return static_cast<std::size_t>(policy.reduce(count, 0.0, is_not_finite<T>{data}, plus{}));
+}
+
 /// Refuses NaN and infinity. Reads the data once and returns the sum of squares, which its callers need anyway.
 template <class Policy, class T>
 double require_finite(const Policy& policy, const T* data, std::size_t count, const char* function, const char* name) {
     const double sum = sum_of_squares(policy, data, count);
     if (!(sum < std::numeric_limits<double>::infinity())) {  // overflow of the sum alone is not an error
-        const double bad = policy.reduce(count, 0.0, is_not_finite<T>{data}, plus{});
-        require<argument_error>(bad == 0.0, function, ": ", name, " holds ", static_cast<std::size_t>(bad),
-                                " values that are NaN or infinite (expected finite values)");
+        const std::size_t bad = count_not_finite(policy, data, count);
+        require<argument_error>(bad == 0, function, ": ", name, " holds ", bad, " values that are NaN or infinite (expected finite values)");
     }
     return sum;
 }

@@ -76,8 +76,9 @@ template <class Policy, class T>
 std::optional<double> energy_in_advance(const Policy& policy, const T* tensor, const extents& shape, std::size_t first_mode,
                                         const hosvd_options& options, const char* function) {
     const mode_geometry geometry = geometry_of(shape, first_mode);
-    if (!options.tolerance && !options.energy &&
-        !needs_energy<T>(geometry, mode_truncation(options, first_mode, geometry, 0, 0, shape.size()), options)) {
+    const truncation wanted = mode_truncation(options, first_mode, geometry, 0, 0, shape.size());
+    if (wanted.budget < 0 &&
+        starting_method<T>(geometry.extent, geometry.fibers(), wanted, 0, options) == svd_method::gram) {
         return std::nullopt;
     }
     return checked_energy(policy, tensor, element_count(shape), function);

@@ -11,6 +11,7 @@
 
 #include <moden/core/elementwise.hpp>
 #include <moden/core/view.hpp>
+#include <moden/linalg/detail/orthonormalize.hpp>
 #include <moden/linalg/detail/panels.hpp>
 #include <moden/linalg/signs.hpp>
 #include <moden/multilinear/detail/unfolding.hpp>
@@ -61,14 +62,8 @@ void eigenvalues_to_singular_values(std::vector<T>& values) {
     std::transform(values.begin(), values.end(), values.begin(), [](T x) { return x > T(0) ? std::sqrt(x) : T(0); });
 }
 
-/// Whether every entry of a Gram matrix is finite. If not, something in X is not, or its squares overflow; eigensolvers must
-/// not see that, since some of them never return.
-template <class Policy, class T>
-bool is_finite_matrix(const Policy& policy, const T* matrix, std::size_t count) {
-    return policy.reduce(count, 0.0, is_not_finite<T>{matrix}, plus{}) == 0.0;
-}
-
-/// Eigenvectors of X X' (extent x extent). No values at all if X X' is not finite.
+/// Eigenvectors of X X' (extent x extent). No values at all if X X' is not finite:
+/// eigensolvers must not see that, since some of them never return.
 template <class Policy, class T, class Space>
 left_vectors<buffer_of<Policy, T>, T> gram_of_rows(const Policy& policy, const unfolding_panels<T, Space>& panels,
                                                   const truncation& wanted) {
@@ -76,7 +71,7 @@ left_vectors<buffer_of<Policy, T>, T> gram_of_rows(const Policy& policy, const u
     auto gram = policy.template allocate<T>(extent * extent);
     const auto square = row_major<T, Space>(gram.data(), extent, extent);
     gram_matrix_of_rows(policy, panels, square);
-    if (!is_finite_matrix<Policy, T>(policy, gram.data(), extent * extent)) {
+    if (count_not_finite(policy, static_cast<const T*>(gram.data()), extent * extent) > 0) {
         return {};
     }
     const std::size_t most = std::min(wanted.largest_rank, extent);
@@ -87,73 +82,6 @@ left_vectors<buffer_of<Policy, T>, T> gram_of_rows(const Policy& policy, const u
     eigenvalues_to_singular_values(result.values);
     result.count = wanted.rank(result.values);
     return result;
-}
-
-/// Column-major columns divided by `values`.
-template <class T>
-struct divide_columns {
-    T* vectors;
-    std::size_t rows;
-    const T* values;
-    MODEN_HOST_DEVICE void operator()(std::size_t column, std::size_t row) const {
-        vectors[column * rows + row] /= values[column];
-    }
-};
-
-/// G <- (3 I - G) / 2, of a Gram matrix.
-template <class T>
-struct newton_schulz_factor {
-    T* gram;
-    std::size_t size;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const {
-        gram[i] = T(i / size == i % size ? 1.5 : 0) - gram[i] / 2;
-    }
-};
-
-template <class T>
-struct deviation_from_identity {
-    const T* gram;
-    std::size_t size;
-    MODEN_HOST_DEVICE double operator()(std::size_t i) const {
-        const double x = static_cast<double>(gram[i]) - (i / size == i % size ? 1.0 : 0.0);
-        return x * x;
-    }
-};
-
-/// Orthonormalises column-major columns that are nearly orthogonal and whose norms are about `values` (descending).
-///
-/// Newton-Schulz steps Y (3 I - Y'Y) / 2, which are products and converge quadratically, to the orthonormal columns next
-/// to the ones given; QR where rounding has left them too far from orthogonal.
-template <class Policy, class T, class Space>
-void orthonormalize_scaled(const Policy& policy, matrix_view<T, Space> vectors, const std::vector<T>& values,
-                           buffer_of<Policy, T>& storage) {
-    const std::size_t k = vectors.columns;
-    const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
-    constexpr int most_steps = 4;
-    // The error of a Gram matrix is about eps values[0]^2, which scaling blows up by 1 / values[k - 1]^2.
-    if (static_cast<double>(values[k - 1]) > 10 * std::sqrt(eps) * static_cast<double>(values[0])) {
-        auto scale = policy.template allocate<T>(k);
-        policy.upload(values.data(), scale.data(), k);
-        policy.transform_grid(k, vectors.rows, divide_columns<T>{vectors.data, vectors.rows, scale.data()});
-        auto gram = policy.template allocate<T>(k * k);
-        auto other = policy.template allocate<T>(vectors.rows * k);
-        for (int step = 0; step < most_steps; ++step) {
-            policy.template syrk<T>(T(1), transposed(vectors), T(0), row_major<T, Space>(gram.data(), k, k));
-            const double squared = policy.reduce(k * k, 0.0, deviation_from_identity<T>{gram.data(), k}, plus{});
-            if (!(squared < 0.25)) {
-                break;
-            }
-            policy.transform(k * k, newton_schulz_factor<T>{gram.data(), k});
-            const auto next = column_major<T, Space>(other.data(), vectors.rows, k);
-            policy.template gemm<T>(T(1), vectors, row_major<const T, Space>(gram.data(), k, k), T(0), next);
-            std::swap(storage, other);
-            vectors = next;
-            if (squared < eps) {  // what is left is of the order of its square
-                return;
-            }
-        }
-    }
-    policy.template qr<T>(vectors, matrix_view<T, Space>{});
 }
 
 /// For unfoldings with more rows than columns: eigenvectors V of X' X, then the columns of X V made orthonormal, which are
@@ -168,7 +96,7 @@ left_vectors<buffer_of<Policy, T>, T> gram_of_columns(const Policy& policy, cons
     auto gram = policy.template allocate<T>(n * n);
     const auto square = row_major<T, Space>(gram.data(), n, n);
     policy.template syrk<T>(T(1), transposed(unfolded), T(0), square);
-    if (!is_finite_matrix<Policy, T>(policy, gram.data(), n * n)) {
+    if (count_not_finite(policy, static_cast<const T*>(gram.data()), n * n) > 0) {
         return {};
     }
     const std::size_t most = std::min(wanted.largest_rank, n);
@@ -181,7 +109,7 @@ left_vectors<buffer_of<Policy, T>, T> gram_of_columns(const Policy& policy, cons
     result.vectors = policy.template allocate<T>(unfolded.rows * result.count);
     const auto vectors = column_major<T, Space>(result.vectors.data(), unfolded.rows, result.count);
     policy.template gemm<T>(T(1), unfolded, column_major<const T, Space>(right.data(), n, result.count), T(0), vectors);
-    orthonormalize_scaled<Policy, T, Space>(policy, vectors, result.values, result.vectors);
+    orthonormalize_scaled(policy, vectors, result.values, result.vectors);
     return result;
 }
 
@@ -241,10 +169,14 @@ left_vectors<buffer_of<Policy, T>, T> randomized_of_rows(const Policy& policy, c
     return result;
 }
 
-/// The method that svd_method::automatic starts with.
+/// The method to start with: the one asked for, or what svd_method::automatic tries first. `energy`, the squared norm of the
+/// tensor, matters only where something may be discarded (wanted.budget >= 0).
 template <class T>
-svd_method first_choice(std::size_t rows, std::size_t columns, const truncation& wanted, double energy,
-                        const hosvd_options& options) {
+svd_method starting_method(std::size_t rows, std::size_t columns, const truncation& wanted, double energy,
+                           const hosvd_options& options) {
+    if (options.method != svd_method::automatic) {
+        return options.method;
+    }
     const std::size_t smaller = std::min(rows, columns);
     const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
     if (wanted.budget >= 0 && wanted.budget < 100 * eps * static_cast<double>(smaller) * energy) {
@@ -290,18 +222,8 @@ struct mode_basis {
     mode_report<T> report;
 };
 
-/// Whether compute_mode_basis needs the squared norm of the tensor beforehand. Without it, NaN and infinity are noticed in
-/// the Gram matrix, and the squared norm is the sum of its eigenvalues: a pass over the tensor less.
-template <class T>
-bool needs_energy(const mode_geometry& geometry, const truncation& wanted, const hosvd_options& options) {
-    const bool may_be_gram = options.method == svd_method::gram || options.method == svd_method::automatic;
-    return wanted.budget >= 0 || !may_be_gram ||
-           (options.method == svd_method::automatic &&
-            first_choice<T>(geometry.extent, geometry.fibers(), wanted, 0, options) != svd_method::gram);
-}
-
-/// Leading left singular vectors of the mode-n unfolding, signs fixed. `energy` is the squared norm of the tensor, which
-/// may be left out if needs_energy says so.
+/// Leading left singular vectors of the mode-n unfolding, signs fixed. `energy` is the squared norm of the tensor; with a Gram
+/// matrix and nothing but a rank wanted it is not looked at.
 template <class Policy, class T, class Space>
 auto compute_mode_basis(const Policy& policy, const T* tensor, const mode_geometry& geometry, const truncation& wanted,
                         double energy, const hosvd_options& options, const char* function) {
@@ -316,10 +238,7 @@ auto compute_mode_basis(const Policy& policy, const T* tensor, const mode_geomet
         }
         return wide ? gram_of_rows(policy, panels, wanted) : gram_of_columns(policy, panels, wanted);
     };
-    svd_method method = options.method;
-    if (method == svd_method::automatic) {
-        method = first_choice<T>(panels.rows(), panels.columns(), wanted, energy, options);
-    }
+    svd_method method = starting_method<T>(panels.rows(), panels.columns(), wanted, energy, options);
     auto found = by_method(method);
     const bool automatic = options.method == svd_method::automatic;
     const bool overflows = found.values.empty();

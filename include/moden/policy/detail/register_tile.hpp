@@ -1,7 +1,7 @@
 #pragma once
 
-// The innermost loops of small_products.hpp and small_grams.hpp: a tile of C that is held in registers, and the copies that bring its operands
-// into shape. Written with the compiler's vector extensions and compiled for several instruction sets, of which the best
+// The innermost loops of the CPU policy: a tile of a product that is held in registers, the copies that bring its operands
+// into shape (small_products.hpp, small_grams.hpp), and the sum of squares. Written with the compiler's vector extensions and compiled for several instruction sets, of which the best
 // one that the processor has is chosen at run time, so that users need no -march.
 
 #include <algorithm>
@@ -119,11 +119,11 @@ struct register_tile {
     }
 };
 
-#define MODEN_REGISTER_TILE(set)                                                                                           \
+#define MODEN_REGISTER_TILE(set)                                                                                         \
     register_tile<T> {                                                                                                   \
         set::tile_rows, set::short_rows, set::vector_size<T>, set::multiply_tile<T, set::tile_rows, 1>,                  \
             set::multiply_tile<T, set::tile_rows, 2>, set::multiply_tile<T, set::short_rows, 1>,                         \
-            set::multiply_tile<T, set::short_rows, 2>, set::copy_runs<T>, set::transpose_runs<T>, set::square_sum<T>                        \
+            set::multiply_tile<T, set::short_rows, 2>, set::copy_runs<T>, set::transpose_runs<T>, set::square_sum<T>     \
     }
 
 template <class T>

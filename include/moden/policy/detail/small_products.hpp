@@ -13,7 +13,6 @@
 #include <cstddef>
 #include <vector>
 
-#include <moden/policy/detail/host_buffer.hpp>
 #include <moden/policy/detail/register_tile.hpp>
 
 namespace moden::detail {
@@ -30,16 +29,13 @@ inline void fetch_for_reading(const T* data, std::size_t count) {
     }
 }
 
-/// The same for a tile of C, which otherwise waits for its memory when it is stored.
+/// The same for a row of a tile of C, which otherwise waits for its memory when it is stored.
 template <class T>
-inline void fetch_for_writing(const T* data, std::size_t row_step, std::size_t rows, std::size_t columns) {
-    for (std::size_t i = 0; i < rows; ++i) {
-        const T* row = data + i * row_step;
-        for (std::size_t j = 0; j < columns; j += 64 / sizeof(T)) {
-            __builtin_prefetch(row + j, 1);
-        }
-        __builtin_prefetch(row + columns - 1, 1);
+inline void fetch_for_writing(const T* data, std::size_t count) {
+    for (std::size_t i = 0; i < count; i += 64 / sizeof(T)) {
+        __builtin_prefetch(data + i, 1);
     }
+    __builtin_prefetch(data + count - 1, 1);  // the line that a row which begins inside a line ends in
 }
 
 /// Many matrices of `columns` columns, row-major and dense, that start `step` elements after one another. Side by side
@@ -179,7 +175,9 @@ private:
                 const std::size_t valid = std::min(height, rows_ - row);
                 for_each_piece(c.columns, column, column + across,
                                [&](std::size_t slab, std::size_t j, std::size_t, std::size_t length) {
-                                   fetch_for_writing(c.data + slab * c.step + row * c.columns + j, c.columns, valid, length);
+                                   for (std::size_t i = row; i < row + valid; ++i) {
+                                       fetch_for_writing(c.data + slab * c.step + i * c.columns + j, length);
+                                   }
                                });
                 if (inside) {
                     tile_(at.depth, a, 1, height, scratch + strip, panel_,
@@ -277,7 +275,7 @@ private:
                     const std::size_t valid = std::min(tile_.rows, groups - row);
                     const std::size_t across = std::min(strip, columns - column);
                     if (column == 0) {
-                        fetch_for_writing(y + row * columns, 0, 1, valid * columns);
+                        fetch_for_writing(y + row * columns, valid * columns);
                         if (row + ahead + tile_.rows <= groups) {
                             fetch_for_reading(x + (row + ahead) * depth, tile_.rows * depth);
                         }
