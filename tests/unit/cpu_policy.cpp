@@ -2,10 +2,10 @@
 
 #include <omp.h>
 
-#include <climits>
-#include <cmath>
 #include <algorithm>
 #include <array>
+#include <climits>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <string>
