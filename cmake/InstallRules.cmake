@@ -1,4 +1,4 @@
-# Installs the headers, the CMake package (components io and cuda), the pkg-config files and the licence.
+# Installs the headers, the CMake package (components io, stylegan2 and cuda), the pkg-config files and the licence.
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/moden DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
@@ -9,8 +9,9 @@ install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 set(MODEN_PACKAGE_DIR ${CMAKE_INSTALL_DATADIR}/cmake/moden)
 install(TARGETS moden EXPORT moden-targets)
 install(TARGETS moden_io EXPORT moden-io-targets)
+install(TARGETS moden_stylegan2 EXPORT moden-stylegan2-targets)
 install(TARGETS moden_cuda EXPORT moden-cuda-targets)
-foreach(set moden-targets moden-io-targets moden-cuda-targets)
+foreach(set moden-targets moden-io-targets moden-stylegan2-targets moden-cuda-targets)
   install(EXPORT ${set} NAMESPACE moden:: DESTINATION ${MODEN_PACKAGE_DIR})
 endforeach()
 

@@ -28,7 +28,8 @@ inline double moved_bytes(const ledger& books) {
 }
 
 inline double loop_elements(const ledger& books) {
-    return books[primitive::transform].elements + books[primitive::transform_grid].elements;
+    return books[primitive::transform].elements + books[primitive::transform_grid].elements +
+           books[primitive::transform_rows].elements;
 }
 
 inline moden::extents all_modes(std::size_t order) {

@@ -32,6 +32,7 @@ enum class primitive : std::size_t {
     permute,
     transform,
     transform_grid,
+    transform_rows,
     reduce,
     gemm,
     gemm_strided_batched,
@@ -255,6 +256,12 @@ public:
     void transform_grid(std::size_t rows, std::size_t columns, Function function) const {
         books_->add(primitive::transform_grid, 0, 0, static_cast<double>(rows) * static_cast<double>(columns));
         inner_->transform_grid(rows, columns, function);
+    }
+
+    template <class Function>
+    void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
+        books_->add(primitive::transform_rows, 0, 0, static_cast<double>(rows) * static_cast<double>(columns));
+        inner_->transform_rows(rows, columns, function);
     }
 
     template <class Result, class Map, class Combine>

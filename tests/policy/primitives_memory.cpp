@@ -51,6 +51,17 @@ struct mark_pair {
     }
 };
 
+/// The same, a range of columns at a time.
+template <class T>
+struct mark_ranges {
+    mark_pair<T> mark;
+    MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t first, std::size_t last) const {
+        for (std::size_t j = first; j < last; ++j) {
+            mark(i, j);
+        }
+    }
+};
+
 template <class T>
 struct element {
     const T* values;
@@ -230,7 +241,7 @@ TEST_CASE_TEMPLATE("transform: every index once", Cell, MODEN_TEST_CELLS) {
     }
 }
 
-TEST_CASE_TEMPLATE("transform_grid: every pair once", Cell, MODEN_TEST_CELLS) {
+TEST_CASE_TEMPLATE("transform_grid, transform_rows: every pair once", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     using Policy = typename Cell::policy;
     const Policy policy{};
@@ -249,6 +260,11 @@ TEST_CASE_TEMPLATE("transform_grid: every pair once", Cell, MODEN_TEST_CELLS) {
         }
         CAPTURE(rows);
         CAPTURE(columns);
+        CHECK(values.back() == expected);
+        policy.transform_rows(rows, columns, mark_ranges<T>{{values.data(), columns}});
+        for (std::size_t k = 0; k < rows * columns; ++k) {
+            expected[k] += expected[k] - T(1);
+        }
         CHECK(values.back() == expected);
     }
 }

@@ -134,6 +134,18 @@ public:
         });
     }
 
+    /// function(i, first, last) for every i in [0, rows) and consecutive ranges [first, last) that together cover
+    /// [0, columns): what depends on the row alone is worked out once per range. Here a range is a whole row.
+    template <class Function>
+    void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
+        const detail::thread_scope scope(threads_);
+        detail::parallel_blocks(rows, columns, [&](std::size_t first, std::size_t last) {
+            for (std::size_t i = first; i < last; ++i) {
+                function(i, std::size_t{0}, columns);
+            }
+        });
+    }
+
     /// combine over i of map(i), starting from `initial`, which must be neutral for combine.
     /// The grouping depends on count alone: the result is the same for every number of threads.
     template <class Result, class Map, class Combine>

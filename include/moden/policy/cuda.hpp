@@ -125,6 +125,13 @@ public:
         detail::device_transform_grid(context_, rows, columns, function);
     }
 
+    /// function(i, first, last) for every i in [0, rows) and consecutive ranges [first, last) that together cover
+    /// [0, columns). Here a range is one column, and neighbouring threads have neighbouring columns.
+    template <class Function>
+    void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
+        detail::device_transform_grid(context_, rows, columns, detail::one_column<Function>{function});
+    }
+
     /// combine over i of map(i), starting from `initial`, which must be neutral for combine. The result is on the host.
     /// The grouping depends on count alone: the result is the same on every device.
     template <class Result, class Map, class Combine>

@@ -94,6 +94,13 @@ void device_transform_grid(const cuda_context& context, std::size_t rows, std::s
            function);
 }
 
+/// A function of ranges of columns as a function of single ones.
+template <class Function>
+struct one_column {
+    Function function;
+    __device__ void operator()(std::size_t i, std::size_t j) const { function(i, j, j + 1); }
+};
+
 template <class Result, class Map, class Combine>
 __global__ void __launch_bounds__(largest_block)
     reduce_kernel(std::size_t count, Result initial, Map map, Combine combine, Result* partial) {

@@ -1,0 +1,9 @@
+#pragma once
+
+// A StyleGAN2 generator: weights, latent spaces, pictures, derivatives. Link moden::stylegan2.
+
+#include <moden/stylegan2/architecture.hpp>
+#include <moden/stylegan2/generator.hpp>
+#include <moden/stylegan2/generator_map.hpp>
+#include <moden/stylegan2/latents.hpp>
+#include <moden/stylegan2/synthesis.hpp>
