@@ -6,3 +6,21 @@
 #else
 #define MODEN_HOST_DEVICE
 #endif
+
+/// Before a loop over a few values whose number is known when compiling: unrolled, so that they can live in registers.
+#if defined(__CUDACC__)
+#define MODEN_UNROLL
+#elif defined(__clang__)
+#define MODEN_UNROLL _Pragma("unroll")
+#else
+#define MODEN_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/// Before a loop whose iterations touch memory of their own, to be vectorised.
+#if defined(__CUDACC__)
+#define MODEN_INDEPENDENT
+#elif defined(__clang__)
+#define MODEN_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define MODEN_INDEPENDENT _Pragma("GCC ivdep")
+#endif

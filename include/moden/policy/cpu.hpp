@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include <moden/core/elementwise.hpp>
@@ -18,7 +19,9 @@
 #include <moden/policy/detail/cpu_linalg.hpp>
 #include <moden/policy/detail/cpu_products.hpp>
 #include <moden/policy/detail/host_buffer.hpp>
+#include <moden/policy/detail/memory_pool.hpp>
 #include <moden/policy/detail/register_tile.hpp>
+#include <moden/policy/detail/row_loops.hpp>
 #include <moden/core/execution_policy.hpp>
 
 namespace moden {
@@ -27,12 +30,14 @@ namespace moden {
 struct cpu_options {
     /// Threads of every call through the policy; 0 means as many as OpenMP offers where the policy is made.
     std::size_t threads = 0;
+    /// Bytes of freed scratch memory that the policy keeps for its next calls, until it and its copies are gone.
+    std::size_t kept_memory = std::size_t{1} << 30;
 };
 
 /// Computes on the CPU, in host memory.
 ///
-/// Cheap to make and to copy. It changes no global state: thread counts are set for the duration of a call and put back.
-/// Several threads may use one policy at once.
+/// Cheap to make and to copy; copies share what memory is kept. It changes no global state: thread counts are set for the
+/// duration of a call and put back. Several threads may use one policy at once.
 /// \snippet tests/unit/cpu_policy.cpp cpu_policy
 class cpu_policy {
 public:
@@ -43,7 +48,8 @@ public:
     using const_matrix = const_matrix_view<T, host_memory>;
 
     explicit cpu_policy(const cpu_options& options = {})
-        : threads_(options.threads > 0 ? options.threads : static_cast<std::size_t>(omp_get_max_threads())) {
+        : threads_(options.threads > 0 ? options.threads : static_cast<std::size_t>(omp_get_max_threads())),
+          pool_(std::make_shared<detail::memory_pool>(options.kept_memory)) {
         detail::require<argument_error>(threads_ <= 4096, "cpu_policy: ", threads_, " threads (expected at most 4096)");
     }
 
@@ -54,7 +60,7 @@ public:
     /// Uninitialised memory that frees itself.
     template <class T>
     detail::host_buffer<T> allocate(std::size_t count) const {
-        return detail::host_buffer<T>(count);
+        return detail::host_buffer<T>(count, pool_);
     }
 
     /// An uninitialised tensor of the public type: static order N, or dynamic_order.
@@ -140,9 +146,7 @@ public:
     void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
         const detail::thread_scope scope(threads_);
         detail::parallel_blocks(rows, columns, [&](std::size_t first, std::size_t last) {
-            for (std::size_t i = first; i < last; ++i) {
-                function(i, std::size_t{0}, columns);
-            }
+            detail::for_rows(first, last, columns, function);
         });
     }
 
@@ -238,6 +242,7 @@ public:
 
 private:
     std::size_t threads_;
+    std::shared_ptr<detail::memory_pool> pool_;
 };
 
 template <>

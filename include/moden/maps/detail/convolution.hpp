@@ -15,15 +15,14 @@
 namespace moden::detail {
 
 /// Scratch memory for the products of one convolution, in bytes; what does not fit is done in parts.
-inline constexpr std::size_t convolution_scratch = std::size_t{48} << 20;
+inline constexpr std::size_t convolution_scratch = std::size_t{24} << 20;
 
 /// How many of `total` units, of `bytes` scratch each, are done at a time.
 inline std::size_t units_at_once(std::size_t total, std::size_t bytes, std::size_t least = 1) {
     return std::min(total, std::max(least, convolution_scratch / std::max<std::size_t>(bytes, 1)));
 }
 
-/// Weights out x in x 3 x 3 to place x in x out: for Winograd 36 places, otherwise the 9 taps, as in x (tap, out) for
-/// blocks after the product and (tap, in) x out for blocks before it.
+/// Weights out x in x 3 x 3 to place x in x out.
 template <class T>
 struct pack_winograd_filter {
     const T* weights;
@@ -53,10 +52,8 @@ struct pack_winograd_filter {
     }
 };
 
-/// Which index of packed taps is the slower one.
-enum class tap_order { taps_then_inputs, inputs_then_taps };
-
-template <class T, tap_order Order>
+/// Weights out x in x 3 x 3 to (tap, in) x out, as windows that were gathered are multiplied.
+template <class T>
 struct pack_taps {
     const T* weights;
     T* packed;
@@ -65,8 +62,7 @@ struct pack_taps {
 
     MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t o) const {
         for (std::size_t tap = 0; tap < 9; ++tap) {
-            const std::size_t row = Order == tap_order::taps_then_inputs ? tap * in + i : i * 9 + tap;
-            packed[row * out + o] = weights[(o * in + i) * 9 + tap];
+            packed[(tap * in + i) * out + o] = weights[(o * in + i) * 9 + tap];
         }
     }
 };
@@ -90,7 +86,7 @@ public:
         if (method == convolution_method::winograd) {
             policy.transform_grid(in, out, pack_winograd_filter<T>{weights, packed_.data(), in, out});
         } else {
-            policy.transform_grid(in, out, pack_taps<T, tap_order::taps_then_inputs>{weights, packed_.data(), in, out});
+            policy.transform_grid(in, out, pack_taps<T>{weights, packed_.data(), in, out});
         }
     }
 

@@ -23,7 +23,7 @@ struct image_extents {
     image_extents with_channels(std::size_t others) const { return {count, height, width, others}; }
 };
 
-/// Images as they lie in memory, read and written by (image, row, column).
+/// Images as they lie in memory. Pixel (row, column) of an image lies at data + row_offset + column_offset.
 template <class T>
 struct pixel_grid {
     T* data;
@@ -34,13 +34,14 @@ struct pixel_grid {
     pixel_grid(T* pixels, const image_extents& extents)
         : data(pixels), rows(extents.height), columns(extents.width), channels(extents.channels) {}
 
-    MODEN_HOST_DEVICE T* at(std::size_t image, std::size_t row, std::size_t column) const {
-        return data + ((image * rows + row) * columns + column) * channels;
+    MODEN_HOST_DEVICE std::size_t row_offset(std::size_t image, std::size_t row) const {
+        return (image * rows + row) * columns * channels;
     }
+    MODEN_HOST_DEVICE std::size_t column_offset(std::size_t column) const { return column * channels; }
 };
 
 /// What belongs to the tiles of images: a Size x Size square of channel vectors per tile, together (im2col) or a plane
-/// for each place in the square (Winograd). Read and written as if the squares were an image side by side.
+/// for each place in the square (Winograd). Addressed as if the squares were an image side by side.
 template <class T, std::size_t Size>
 struct block_grid {
     T* data;
@@ -50,9 +51,12 @@ struct block_grid {
     std::size_t place_step;   ///< elements from a place in the square to the next
     std::size_t first_tile;   ///< number of the tile that lies at `data`
 
-    MODEN_HOST_DEVICE T* at(std::size_t image, std::size_t row, std::size_t column) const {
-        const std::size_t tile = (image * (rows / Size) + row / Size) * (columns / Size) + column / Size;
-        return data + (tile - first_tile) * tile_step + (row % Size * Size + column % Size) * place_step;
+    MODEN_HOST_DEVICE std::size_t row_offset(std::size_t image, std::size_t row) const {
+        const std::size_t tile = (image * (rows / Size) + row / Size) * (columns / Size);
+        return (tile - first_tile) * tile_step + row % Size * Size * place_step;  // modulo 2^64 until a column is added
+    }
+    MODEN_HOST_DEVICE std::size_t column_offset(std::size_t column) const {
+        return column / Size * tile_step + column % Size * place_step;
     }
 };
 
@@ -83,43 +87,51 @@ struct tile_transform {
         const std::size_t q = tile % tile_columns;
         const std::size_t p = tile / tile_columns % tile_rows;
         const std::size_t image = tile / tile_columns / tile_rows;
+        // Unsigned on purpose: what lies before the first row is beyond the last one.
+        const std::size_t top = Transform::step * p - Transform::before;
+        const std::size_t left = Transform::step * q - Transform::before;
+        std::size_t beside[in];
+        for (std::size_t v = 0; v < in; ++v) {
+            beside[v] = source.column_offset(left + v);
+        }
         const T* from[in * in];
         for (std::size_t u = 0; u < in; ++u) {
+            const std::size_t below = source.row_offset(image, top + u);
             for (std::size_t v = 0; v < in; ++v) {
-                // Unsigned on purpose: what lies before the first row is beyond the last one.
-                const std::size_t row = Transform::step * p + u - Transform::before;
-                const std::size_t column = Transform::step * q + v - Transform::before;
-                from[u * in + v] = row < source.rows && column < source.columns ? source.at(image, row, column) : zeros;
+                const bool inside = top + u < source.rows && left + v < source.columns;
+                from[u * in + v] = inside ? source.data + (below + beside[v]) : zeros;
             }
         }
         T* to[out * out];
         for (std::size_t u = 0; u < out; ++u) {
+            const std::size_t below = target.row_offset(image, out * p + u);
             for (std::size_t v = 0; v < out; ++v) {
-                to[u * out + v] = target.at(image, out * p + u, out * q + v);
+                to[u * out + v] = target.data + (below + target.column_offset(out * q + v));
             }
         }
         // What is written never overlaps what is read.
-#if defined(__clang__)
-#pragma clang loop vectorize(assume_safety)
-#elif defined(__GNUC__) && !defined(__CUDACC__)
-#pragma GCC ivdep
-#endif
+        MODEN_INDEPENDENT
         for (std::size_t c = first; c < last; ++c) {
             T half[out * in];
+            MODEN_UNROLL
             for (std::size_t v = 0; v < in; ++v) {
                 T column[in];
                 T result[out];
+                MODEN_UNROLL
                 for (std::size_t u = 0; u < in; ++u) {
                     column[u] = from[u * in + v][c];
                 }
                 Transform::apply(column, result);
+                MODEN_UNROLL
                 for (std::size_t u = 0; u < out; ++u) {
                     half[u * in + v] = result[u];
                 }
             }
+            MODEN_UNROLL
             for (std::size_t u = 0; u < out; ++u) {
                 T result[out];
                 Transform::apply(half + u * in, result);
+                MODEN_UNROLL
                 for (std::size_t v = 0; v < out; ++v) {
                     T& place = to[u * out + v][c];
                     place = Store == store::add ? place + result[v] : result[v];

@@ -8,9 +8,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <utility>
 #include <vector>
+
+#include <moden/policy/detail/memory_pool.hpp>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -34,41 +37,63 @@ inline void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] st
 #endif
 }
 
-/// Uninitialised, aligned, owning host memory.
+/// Uninitialised, aligned, owning host memory, from a pool if one is given.
 template <class T>
 class host_buffer {
 public:
     host_buffer() = default;
-    explicit host_buffer(std::size_t count) : size_(count) {
+    explicit host_buffer(std::size_t count, std::shared_ptr<memory_pool> pool = nullptr) : size_(count) {
         if (count == 0) {
             return;
         }
         if (count > static_cast<std::size_t>(-1) / sizeof(T) / 2) {
             throw std::bad_alloc();
         }
-        const std::size_t bytes = (count * sizeof(T) + alignment - 1) / alignment * alignment;
-        data_ = static_cast<T*>(std::aligned_alloc(alignment, bytes));
+        capacity_ = (count * sizeof(T) + alignment - 1) / alignment * alignment;
+        if (pool != nullptr && capacity_ >= smallest_pooled) {
+            pool_ = std::move(pool);
+            data_ = static_cast<T*>(pool_->take(capacity_, capacity_));
+            if (data_ != nullptr) {
+                return;
+            }
+        }
+        data_ = static_cast<T*>(std::aligned_alloc(alignment, capacity_));
         if (data_ == nullptr) {
             throw std::bad_alloc();
         }
-        advise_huge_pages(data_, bytes);
+        advise_huge_pages(data_, capacity_);
     }
-    host_buffer(host_buffer&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    host_buffer(host_buffer&& other) noexcept { swap(other); }
     host_buffer& operator=(host_buffer&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
+        swap(other);
         return *this;
     }
-    ~host_buffer() { std::free(data_); }
+    ~host_buffer() {
+        if (pool_ != nullptr && data_ != nullptr) {
+            pool_->give(data_, capacity_);
+        } else {
+            std::free(data_);
+        }
+    }
 
     T* data() const { return data_; }
     std::size_t size() const { return size_; }
 
 private:
     static constexpr std::size_t alignment = 64;
+    static constexpr std::size_t smallest_pooled = std::size_t{64} << 10;  // smaller ones the C library keeps
+
+    void swap(host_buffer& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(capacity_, other.capacity_);
+        std::swap(pool_, other.pool_);
+    }
+
     T* data_ = nullptr;
     std::size_t size_ = 0;
+    std::size_t capacity_ = 0;  // in bytes
+    std::shared_ptr<memory_pool> pool_;
 };
 
 /// Sets the number of OpenMP threads, which OpenBLAS's OpenMP build follows, for one scope of the calling thread.

@@ -8,14 +8,7 @@
 #include <cstddef>
 #include <cstring>
 
-// The loops over registers have to be unrolled for the registers to exist; the pragma differs between compilers.
-#if defined(__CUDACC__)
-#define MODEN_KERNEL_UNROLL
-#elif defined(__clang__)
-#define MODEN_KERNEL_UNROLL _Pragma("unroll")
-#else
-#define MODEN_KERNEL_UNROLL _Pragma("GCC unroll 16")
-#endif
+#include <moden/core/macros.hpp>
 
 #if defined(__x86_64__)
 #define MODEN_X86_KERNELS 1
@@ -62,7 +55,6 @@ namespace avx512_kernel {
 #undef MODEN_KERNEL_SHORT
 }  // namespace avx512_kernel
 #endif
-#undef MODEN_KERNEL_UNROLL
 
 /// Instruction sets for which the register tile exists.
 enum class instruction_set { portable, avx2, avx512 };

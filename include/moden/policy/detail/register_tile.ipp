@@ -5,7 +5,7 @@
 //   MODEN_KERNEL_BYTES     bytes of one vector register
 //   MODEN_KERNEL_ROWS      rows of C held in registers at a time
 //   MODEN_KERNEL_SHORT     rows of the tile that serves what is left over, a divisor of MODEN_KERNEL_ROWS
-//   MODEN_KERNEL_UNROLL    pragma that unrolls the next loop completely
+//   MODEN_UNROLL    pragma that unrolls the next loop completely
 // A template cannot take a target attribute as a parameter, and vector code that is inlined from a function without the
 // attribute has already been split into narrower registers; hence the repeated inclusion.
 
@@ -39,14 +39,14 @@ MODEN_KERNEL_TARGET inline void multiply_tile(std::size_t depth, const T* a, std
     vector sum[Rows][Vectors] = {};
     for (std::size_t k = 0; k < depth; ++k) {
         vector row_of_b[Vectors];
-        MODEN_KERNEL_UNROLL
+        MODEN_UNROLL
         for (int v = 0; v < Vectors; ++v) {
             row_of_b[v] = *reinterpret_cast<const unaligned*>(b + k * b_row + static_cast<std::size_t>(v * width));
         }
-        MODEN_KERNEL_UNROLL
+        MODEN_UNROLL
         for (int i = 0; i < Rows; ++i) {
             const T factor = row_of_a[i][k * a_column];
-            MODEN_KERNEL_UNROLL
+            MODEN_UNROLL
             for (int v = 0; v < Vectors; ++v) {
                 sum[i][v] += factor * row_of_b[v];
             }
@@ -54,10 +54,10 @@ MODEN_KERNEL_TARGET inline void multiply_tile(std::size_t depth, const T* a, std
     }
     const std::size_t valid_rows = std::min(rows, static_cast<std::size_t>(Rows));
     if (columns >= static_cast<std::size_t>(Vectors * width)) {
-        MODEN_KERNEL_UNROLL
+        MODEN_UNROLL
         for (int i = 0; i < Rows; ++i) {
             if (static_cast<std::size_t>(i) < valid_rows) {
-                MODEN_KERNEL_UNROLL
+                MODEN_UNROLL
                 for (int v = 0; v < Vectors; ++v) {
                     unaligned& target = *reinterpret_cast<unaligned*>(c + static_cast<std::size_t>(i) * c_row +
                                                                       static_cast<std::size_t>(v * width));
@@ -67,9 +67,9 @@ MODEN_KERNEL_TARGET inline void multiply_tile(std::size_t depth, const T* a, std
         }
     } else {
         T spilled[Rows][Vectors * width];
-        MODEN_KERNEL_UNROLL
+        MODEN_UNROLL
         for (int i = 0; i < Rows; ++i) {
-            MODEN_KERNEL_UNROLL
+            MODEN_UNROLL
             for (int v = 0; v < Vectors; ++v) {
                 *reinterpret_cast<unaligned*>(&spilled[i][v * width]) = sum[i][v];
             }
@@ -172,7 +172,7 @@ MODEN_KERNEL_TARGET inline double square_sum(const T* data, std::size_t count) {
     vector sum[registers_used] = {};
     std::size_t i = 0;
     for (; i + 32 <= count; i += 32) {
-        MODEN_KERNEL_UNROLL
+        MODEN_UNROLL
         for (std::size_t r = 0; r < registers_used; ++r) {
             const vector x = __builtin_convertvector(*reinterpret_cast<const loaded*>(data + i + r * width), vector);
             sum[r] += x * x;

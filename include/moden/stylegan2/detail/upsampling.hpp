@@ -3,7 +3,9 @@
 // What StyleGAN2 does on the way from one resolution to the next: the upsampling convolution and the upsampled picture.
 // Source: Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN".
 
+#include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include <moden/core/elementwise.hpp>
 #include <moden/maps/detail/convolution.hpp>
@@ -61,18 +63,38 @@ struct upsample_picture_adjoint {
     }
 };
 
+/// Weights out x in x 3 x 3 to in x (block of outputs, tap, output of the block).
+template <class T>
+struct pack_blocked_taps {
+    const T* weights;
+    T* packed;
+    std::size_t in;
+    std::size_t out;
+    std::size_t block;
+
+    MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t o) const {
+        const std::size_t first = o / block * block;
+        const std::size_t count = first + block < out ? block : out - first;
+        for (std::size_t tap = 0; tap < 9; ++tap) {
+            packed[i * 9 * out + 9 * first + tap * count + (o - first)] = weights[(o * in + i) * 9 + tap];
+        }
+    }
+};
+
 /// The upsampling convolution: 9 products per pixel of the small image, then one pass that adds and filters them. As many
 /// flops as four Winograd convolutions on the small image would take, with a sixteenth of their weights.
+///
+/// Done for blocks of output channels, so narrow that the three rows of products that the pass looks at stay in the cache.
 template <class Policy, class T>
 class upsampling_convolution {
 public:
     /// \param weights  out x in x 3 x 3, in the policy's memory
-    upsampling_convolution(const Policy& policy, const T* weights, std::size_t in, std::size_t out)
-        : in_(in), out_(out), packed_(policy.template allocate<T>(9 * in * out)), zeros_(policy.template allocate<T>(out)) {
-        using order = moden::detail::tap_order;
-        policy.transform(out, moden::detail::fill_with<T>{zeros_.data(), T(0)});
-        policy.transform_grid(
-            in, out, moden::detail::pack_taps<T, order::inputs_then_taps>{weights, packed_.data(), in, out});
+    /// \param width    of the small images
+    upsampling_convolution(const Policy& policy, const T* weights, std::size_t in, std::size_t out, std::size_t width)
+        : in_(in), out_(out), block_(block_for(width, out)), packed_(policy.template allocate<T>(9 * in * out)),
+          zeros_(policy.template allocate<T>(block_)) {
+        policy.transform(block_, moden::detail::fill_with<T>{zeros_.data(), T(0)});
+        policy.transform_grid(in, out, pack_blocked_taps<T>{weights, packed_.data(), in, out, block_});
     }
 
     std::size_t in() const { return in_; }
@@ -80,53 +102,75 @@ public:
 
     /// N x H x W x in to N x 2H x 2W x out; `images` are the small ones.
     void forward(const Policy& policy, const T* x, const image_extents& images, T* y) const {
-        for_each_part(policy, images, [&](const image_extents& part, std::size_t first, T* products) {
-            policy.template gemm<T>(T(1), matrix(x + first * in_, part.pixels(), in_), packed(), T(0),
-                                    moden::row_major<T, space>(products, part.pixels(), 9 * out_));
+        for_each_part(policy, images, [&](const part& p, T* products) {
+            policy.template gemm<T>(T(1), matrix(x + p.first_pixel * in_, p.small.pixels(), in_), packed(p), T(0),
+                                    moden::row_major<T, space>(products, p.small.pixels(), 9 * p.small.channels));
             moden::detail::transform_tiles<spread_and_filter>(
-                policy, moden::detail::blocks_of<3>(static_cast<const T*>(products), part),
-                pixel_grid<T>(y + 4 * first * out_, twice(part)), static_cast<const T*>(zeros_.data()), part.height,
-                part.width, out_, 0, part.pixels());
+                policy, moden::detail::blocks_of<3>(static_cast<const T*>(products), p.small), large(y, p),
+                static_cast<const T*>(zeros_.data()), p.small.height, p.small.width, p.small.channels, 0, p.small.pixels());
         });
     }
 
     /// The adjoint: N x 2H x 2W x out to N x H x W x in; `images` are the small ones.
     void adjoint(const Policy& policy, const T* y, const image_extents& images, T* x) const {
-        for_each_part(policy, images, [&](const image_extents& part, std::size_t first, T* products) {
+        for_each_part(policy, images, [&](const part& p, T* products) {
             moden::detail::transform_tiles<filter_and_gather>(
-                policy, pixel_grid<const T>(y + 4 * first * out_, twice(part)), moden::detail::blocks_of<3>(products, part),
-                static_cast<const T*>(zeros_.data()), part.height, part.width, out_, 0, part.pixels());
-            policy.template gemm<T>(T(1), matrix(products, part.pixels(), 9 * out_), transposed(packed()), T(0),
-                                    moden::row_major<T, space>(x + first * in_, part.pixels(), in_));
+                policy, large(y, p), moden::detail::blocks_of<3>(products, p.small), static_cast<const T*>(zeros_.data()),
+                p.small.height, p.small.width, p.small.channels, 0, p.small.pixels());
+            policy.template gemm<T>(T(1), matrix(products, p.small.pixels(), 9 * p.small.channels), transposed(packed(p)),
+                                    p.first_channel == 0 ? T(0) : T(1),
+                                    moden::row_major<T, space>(x + p.first_pixel * in_, p.small.pixels(), in_));
         });
     }
 
 private:
     using space = typename Policy::memory_space;
 
+    /// Some images and some of their output channels.
+    struct part {
+        image_extents small;
+        std::size_t first_pixel;
+        std::size_t first_channel;
+    };
+
+    static std::size_t block_for(std::size_t width, std::size_t out) {
+        constexpr std::size_t cache = std::size_t{512} << 10;
+        constexpr std::size_t narrowest = 64;
+        const std::size_t fitting = cache / (3 * 9 * width * sizeof(T)) / narrowest * narrowest;
+        return std::min(out, std::max(narrowest, fitting));
+    }
+
     static matrix_view<const T, space> matrix(const T* data, std::size_t rows, std::size_t columns) {
         return moden::row_major<const T, space>(data, rows, columns);
     }
-    matrix_view<const T, space> packed() const { return matrix(packed_.data(), in_, 9 * out_); }
-
-    static image_extents twice(const image_extents& images) {
-        return {images.count, 2 * images.height, 2 * images.width, images.channels};
+    matrix_view<const T, space> packed(const part& p) const {
+        return columns_of(matrix(packed_.data(), in_, 9 * out_), 9 * p.first_channel, 9 * p.small.channels);
+    }
+    template <class Element>
+    pixel_grid<Element> large(Element* y, const part& p) const {
+        const image_extents all{p.small.count, 2 * p.small.height, 2 * p.small.width, out_};
+        return {y + 4 * p.first_pixel * out_ + p.first_channel, all};
     }
 
-    /// function(some of the images, number of their first pixel, scratch memory for their products)
+    /// function(part, scratch memory for its products)
     template <class Function>
     void for_each_part(const Policy& policy, const image_extents& images, Function function) const {
         const std::size_t at_once =
-            moden::detail::units_at_once(images.count, 9 * out_ * images.image_pixels() * sizeof(T));
-        const auto products = policy.template allocate<T>(at_once * images.image_pixels() * 9 * out_);
+            moden::detail::units_at_once(images.count, 9 * block_ * images.image_pixels() * sizeof(T));
+        const auto products = policy.template allocate<T>(at_once * images.image_pixels() * 9 * block_);
         for (std::size_t first = 0; first < images.count; first += at_once) {
-            function(image_extents{std::min(at_once, images.count - first), images.height, images.width, out_},
-                     first * images.image_pixels(), products.data());
+            const std::size_t count = std::min(at_once, images.count - first);
+            for (std::size_t channel = 0; channel < out_; channel += block_) {
+                function(part{{count, images.height, images.width, std::min(block_, out_ - channel)},
+                              first * images.image_pixels(), channel},
+                         products.data());
+            }
         }
     }
 
     std::size_t in_;
     std::size_t out_;
+    std::size_t block_;
     decltype(std::declval<const Policy&>().template allocate<T>(0)) packed_;
     decltype(std::declval<const Policy&>().template allocate<T>(0)) zeros_;
 };

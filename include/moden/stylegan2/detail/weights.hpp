@@ -208,7 +208,7 @@ private:
         auto noise = read(name + ".noise_const", strength);
         const auto operation = [&]() -> decltype(convolution_weights<Policy, T>::operation) {
             if (layer.kind == layer_kind::upsampling_convolution) {
-                return upsampling_convolution<Policy, T>(policy_, filters, layer.in, layer.out);
+                return upsampling_convolution<Policy, T>(policy_, filters, layer.in, layer.out, layer.resolution / 2);
             }
             return moden::detail::convolution3x3<Policy, T>(policy_, filters, layer.in, layer.out,
                                                             method_for<T>(layer.resolution));
