@@ -112,11 +112,13 @@ public:
         auto result = policy.template make_tensor<T, 2>({count, input_size()});
         const path_of_point path(policy, *net_, options_);
         const auto start = detail::make_styles<Policy, T>(policy, *net_, path.get(), {1, 0}, point.view().data, nullptr);
-        const auto way_there = detail::record_pass<Policy, T>(policy, *net_, start, options_.synthesis, last_, nullptr);
+        const auto way_there = detail::record_pass<Policy, T>(policy, *net_, start, options_.synthesis, last_, [](const T*, const detail::image_extents&) {});
         for (std::size_t first = 0; first < count; first += options_.at_once) {
             const std::size_t some = std::min(options_.at_once, count - first);
-            detail::pull_back<Policy, T>(policy, *net_, path.get(), start, way_there, last_, some, block.view().data + first * output_size(),
-                              result.data() + first * input_size());
+            detail::pull_back<Policy, T>(policy, *net_, path.get(), start, way_there, last_, some,
+                                         detail::channels_last_of(policy, block.view().data + first * output_size(),
+                                                                  output_images(some)),
+                                         result.data() + first * input_size());
         }
         return result;
     }

@@ -133,40 +133,37 @@ void push_forward(const Policy& policy, const generator<Policy, T>& net, const s
     });
 }
 
-/// Runs layers 0 ... last and keeps what the way back needs; `values` receives the outputs as planes unless it is null.
-template <class Policy, class T>
+/// Runs layers 0 ... last and keeps what the way back needs. observe(data, images) sees the output, channels last.
+template <class Policy, class T, class Observer>
 synthesis_record<Policy, T> record_pass(const Policy& policy, const generator<Policy, T>& net,
                                         const styled_codes<Policy, T>& codes, const synthesis_options& options,
-                                        std::size_t last, T* values) {
+                                        std::size_t last, Observer observe) {
     synthesis_record<Policy, T> record;
     const architecture& layout = net.layout();
     synthesis_pass<Policy, T> pass(policy, layout, net.weights(), codes.block(layout.style_size), options, &record);
     pass.run(last, [&](const synthesis_layer& layer, const T* data, const image_extents& images) {
-        if (values != nullptr && &layer == &layout.layers[last]) {
-            policy.permute(tensor_view<const T, typename Policy::memory_space>{
-                               data, {images.count, images.height, images.width, images.channels}},
-                           extents{0, 3, 1, 2}, values);
+        if (&layer == &layout.layers[last]) {
+            observe(data, images);
         }
     });
     return record;
 }
 
-/// Cotangents of the codes (samples * count x size) from cotangents of layer `last`'s output (as planes).
+/// Cotangents of the codes (samples * count x size) from cotangents of layer `last`'s output, channels last.
 template <class Policy, class T>
 void pull_back(const Policy& policy, const generator<Policy, T>& net, const latent_path<T>& path,
                const styled_codes<Policy, T>& codes, const synthesis_record<Policy, T>& record, std::size_t last,
-               std::size_t count, const T* cotangents, T* result) {
+               std::size_t count, buffer_of<Policy, T> cotangents, T* result) {
     const architecture& layout = net.layout();
     const std::size_t samples = codes.stack.samples;
     const std::size_t rows = samples * count;
     auto styles = policy.template allocate<T>(path.space == latent_space::style ? 0 : rows * layout.style_size);
     T* to = path.space == latent_space::style ? result : styles.data();
     synthesis_adjoint<Policy, T> back(policy, layout, net.weights(), codes.block(layout.style_size), record, count, to);
-    auto output = channels_last_of(policy, cotangents, output_images(layout, last, rows));
     if (layout.layers[last].kind == layer_kind::to_rgb) {
-        back.from_picture(std::move(output));
+        back.from_picture(std::move(cotangents));
     } else {
-        back.from_activation(last, std::move(output));
+        back.from_activation(last, std::move(cotangents));
     }
     if (path.space == latent_space::style) {
         return;
