@@ -114,7 +114,8 @@ public:
         }
     }
 
-    void refuse_the_rest() const {
+    /// \param whole  what the file is supposed to be, for the message
+    void refuse_the_rest(std::string_view whole) const {
         if (unused_.empty()) {
             return;
         }
@@ -128,8 +129,8 @@ public:
             }
         }
         throw io_error(moden::detail::message(context_, " has ", unused_.size(),
-                                              unused_.size() == 1 ? " tensor" : " tensors",
-                                              " that a StyleGAN2 generator of the skip architecture does not have: ", text));
+                                              unused_.size() == 1 ? " tensor" : " tensors", " that ", whole,
+                                              " does not have: ", text));
     }
 
     std::string label(const std::string& name) const {
@@ -240,7 +241,7 @@ inline architecture read_architecture(const io::safetensors_file& file, const st
     tensor_inventory tensors(file, context);
     read_mapping(tensors, result);
     read_synthesis(tensors, result);
-    tensors.refuse_the_rest();
+    tensors.refuse_the_rest("a StyleGAN2 generator of the skip architecture");
     result.conv_clamp = metadata_number(file, "conv_clamp", context);
     if (const auto stated = metadata_number(file, "resolution", context)) {
         require<io_error>(*stated == static_cast<double>(result.resolution), context, ": the metadata state a resolution of ",
