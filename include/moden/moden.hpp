@@ -9,6 +9,9 @@
 #include <moden/core/tensor.hpp>
 #include <moden/linalg/decompositions.hpp>
 #include <moden/linalg/low_rank.hpp>
+#include <moden/maps/check_derivatives.hpp>
+#include <moden/maps/differentiable_map.hpp>
+#include <moden/maps/masked_map.hpp>
 #include <moden/multilinear/complete.hpp>
 #include <moden/multilinear/cp.hpp>
 #include <moden/multilinear/hooi.hpp>
@@ -18,4 +21,5 @@
 #include <moden/multilinear/products.hpp>
 #include <moden/multilinear/tucker.hpp>
 #include <moden/multilinear/unfold.hpp>
+#include <moden/optimize/adam.hpp>
 #include <moden/policy/cpu.hpp>

@@ -1,0 +1,142 @@
+// Differentiable maps on every policy: masks, and the check that finds wrong derivatives.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <moden/core/macros.hpp>
+#include <moden/maps/check_derivatives.hpp>
+#include <moden/maps/masked_map.hpp>
+
+#include "policies.hpp"
+
+using namespace moden_test;
+
+namespace {
+
+/// y_i = x_i^3 + x_{i+1} x_i, with the last x followed by the first one.
+template <class T>
+MODEN_HOST_DEVICE T cubic(const T* x, std::size_t i, std::size_t n) {
+    return x[i] * x[i] * x[i] + x[(i + 1) % n] * x[i];
+}
+
+template <class T>
+struct cubic_value {
+    const T* x;
+    T* y;
+    std::size_t n;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { y[i] = cubic(x, i, n); }
+};
+
+template <class T>
+struct cubic_jvp {
+    const T* x;
+    const T* t;
+    T* y;
+    std::size_t n;
+    T fault;
+    MODEN_HOST_DEVICE void operator()(std::size_t row, std::size_t i) const {
+        const T* v = t + row * n;
+        const std::size_t j = (i + 1) % n;
+        y[row * n + i] = (T(3) * x[i] * x[i] + x[j]) * v[i] + x[i] * v[j] * fault;
+    }
+};
+
+template <class T>
+struct cubic_vjp {
+    const T* x;
+    const T* u;
+    T* y;
+    std::size_t n;
+    T fault;
+    MODEN_HOST_DEVICE void operator()(std::size_t row, std::size_t i) const {
+        const T* v = u + row * n;
+        const std::size_t before = (i + n - 1) % n;
+        y[row * n + i] = (T(3) * x[i] * x[i] + x[(i + 1) % n]) * v[i] + x[before] * v[before] * fault;
+    }
+};
+
+/// A map of the test's own, as users write theirs; `fault` other than 1 spoils a derivative.
+template <class T>
+struct cubic_map {
+    std::size_t n;
+    T jvp_fault = T(1);
+    T vjp_fault = T(1);
+
+    std::size_t input_size() const { return n; }
+    std::size_t output_size() const { return n; }
+    auto value(const auto& policy, const auto& x) const {
+        auto y = policy.template make_tensor<T, 1>({n});
+        policy.transform(n, cubic_value<T>{x.data(), y.data(), n});
+        return y;
+    }
+    auto jvp(const auto& policy, const auto& x, const auto& tangents) const {
+        auto y = policy.template make_tensor<T, 2>({tangents.shape()[0], n});
+        policy.transform_grid(tangents.shape()[0], n, cubic_jvp<T>{x.data(), tangents.data(), y.data(), n, jvp_fault});
+        return y;
+    }
+    auto vjp(const auto& policy, const auto& x, const auto& cotangents) const {
+        auto y = policy.template make_tensor<T, 2>({cotangents.shape()[0], n});
+        policy.transform_grid(cotangents.shape()[0], n, cubic_vjp<T>{x.data(), cotangents.data(), y.data(), n, vjp_fault});
+        return y;
+    }
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("check_derivatives tells right from wrong", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    static_assert(moden::differentiable_map<cubic_map<T>, Policy, T>);
+    const cubic_map<T> map{30};
+    const auto x = to_policy(policy, random_tensor<T, 1>({30}, 1));
+    // [check_derivatives]
+    const moden::derivative_check check = moden::check_derivatives(policy, map, x);
+    CHECK(check.adjoint < 1e-5);     // <J t, u> = <t, J' u>
+    CHECK(check.difference < 1e-3);  // J is the derivative of value
+    // [check_derivatives]
+    CHECK(check.adjoint < 10 * Cell::eps);
+    CHECK(check.difference < 20 * std::pow(Cell::eps, 2.0 / 3));
+    CHECK(moden::check_derivatives(policy, cubic_map<T>{30, T(1), T(1.01)}, x).adjoint > 1e-5);
+    CHECK(moden::check_derivatives(policy, cubic_map<T>{30, T(1.1), T(1.1)}, x).difference > 1e-2);
+    CHECK(moden::check_derivatives(policy, cubic_map<T>{30, T(1.1), T(1.1)}, x).adjoint < 10 * Cell::eps);
+    CHECK_THROWS_AS(moden::check_derivatives(policy, map, x, {.directions = 0}), moden::argument_error);
+    CHECK_THROWS_AS(moden::check_derivatives(policy, map, x, {.step = -1}), moden::argument_error);
+    const auto shorter = to_policy(policy, random_tensor<T, 1>({29}, 1));
+    CHECK_THROWS_WITH_AS(moden::check_derivatives(policy, map, shorter),
+                         "check_derivatives: x has the shape 29 (expected a vector of 30)", moden::shape_error);
+}
+
+TEST_CASE_TEMPLATE("masked_map", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const cubic_map<T> map{6};
+    const auto x = to_policy(policy, random_tensor<T, 1>({6}, 1));
+    const auto mask = to_policy(policy, moden::tensor<T, 1>{1, 0, 0.5, 0, 1, 0});
+    // [masked_map]
+    const moden::masked_map region(policy, map, mask);
+    const auto inside = region.value(policy, x);  // zero where the mask is
+    // [masked_map]
+    static_assert(moden::differentiable_map<std::remove_cv_t<decltype(region)>, Policy, T>);
+    const auto download = [&](const auto& tensor) {
+        std::vector<T> host(tensor.size());
+        policy.download(static_cast<const T*>(tensor.data()), host.data(), host.size());
+        return host;
+    };
+    const std::vector<T> whole = download(map.value(policy, x));
+    const std::vector<T> part = download(inside);
+    const double weights[] = {1, 0, 0.5, 0, 1, 0};
+    for (std::size_t i = 0; i < 6; ++i) {
+        CHECK(static_cast<double>(part[i]) == doctest::Approx(weights[i] * static_cast<double>(whole[i])).epsilon(1e-6));
+    }
+    const auto check = moden::check_derivatives(policy, region, x);
+    CHECK(check.adjoint < 10 * Cell::eps);
+    CHECK(check.difference < 20 * std::pow(Cell::eps, 2.0 / 3));
+    const auto longer = to_policy(policy, random_tensor<T, 1>({7}, 1));
+    CHECK_THROWS_WITH_AS((moden::masked_map(policy, map, longer)), "masked_map: the mask has the shape 7 (expected a vector of 6)",
+                         moden::shape_error);
+}
