@@ -6,6 +6,9 @@
 #ifdef CONSUMER_USES_IO
 #include <moden/io.hpp>
 #endif
+#ifdef CONSUMER_USES_STYLEGAN2
+#include <moden/stylegan2.hpp>
+#endif
 
 int main() {
     moden::tensor<double, 3> waves({6, 5, 4});
@@ -20,6 +23,13 @@ int main() {
     moden::io::save_npy("waves.npy", waves);
     waves = moden::io::load_npy<double, 3>("waves.npy");
     std::remove("waves.npy");
+#endif
+#ifdef CONSUMER_USES_STYLEGAN2
+    const auto z = moden::stylegan2::seeded_latents<double>({0}, 1);  // numpy.random.RandomState(0).randn(1)
+    if (std::abs(z(0, 0) - 1.764052345967664) > 1e-15) {
+        std::fprintf(stderr, "unexpected latent %.16g\n", z(0, 0));
+        return 1;
+    }
 #endif
     // The sine of a sum has rank 2 in every mode: two ranks lose nothing, one rank loses about half.
     const double nothing = moden::hosvd(waves, {.ranks = {2, 2, 2}}).relative_error;

@@ -187,6 +187,36 @@ TEST_CASE_TEMPLATE("what does not fit is named", Cell, MODEN_TEST_CELLS) {
     CHECK_THROWS_AS(map_type(net, {.layer = "b16.conv0"}), moden::argument_error);
     CHECK_THROWS_AS(map_type(net, {.layer = "b8.torgb"}), moden::argument_error);
     CHECK_THROWS_AS(map_type(net, {.labels = {1}}), moden::shape_error);
-    CHECK_THROWS_AS(map_type(net, {.at_once = 0}), moden::argument_error);
+    CHECK(map_type(net).options().at_once == 64);
     CHECK_THROWS_AS(map_type(net, {.space = latent_space::z, .truncate = {.psi = std::nan("")}}), moden::argument_error);
+}
+
+TEST_CASE_TEMPLATE("example: generator_map", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const auto net = load_model<T>(policy, random_model({.channels = {4, 3}}, 13));
+    const auto w = to_policy(policy, random_tensor<T, 1>({7}, 1));
+    const auto directions = to_policy(policy, random_tensor<T, 2>({5, 7}, 2));
+    const auto weights = to_policy(policy, random_tensor<T, 2>({2, 192}, 3));
+    //! [generator_map]
+    // From one w to the picture; at one point, any number of directions at once.
+    const moden::stylegan2::generator_map<Policy, T> map(net, {.space = moden::stylegan2::latent_space::w});
+    const auto picture = map.value(policy, w);              // 3 H W numbers
+    const auto changes = map.jvp(policy, w, directions);    // 5 x 3 H W: what each of five directions changes
+    const auto gradients = map.vjp(policy, w, weights);     // 2 x w_dim: gradients of two weighted sums of the pixels
+
+    // From w to the activations of a layer.
+    const moden::stylegan2::generator_map<Policy, T> early(net, {.space = moden::stylegan2::latent_space::w, .layer = "b4.conv1"});
+    //! [generator_map]
+    CHECK(picture.size() == 192);
+    CHECK(changes.size() == 5 * 192);
+    CHECK(gradients.size() == 2 * 7);
+    CHECK(early.output_size() == 4 * 4 * 4);
+    const auto host_changes = to_host_tensor(policy, changes);
+    const auto host_gradients = to_host_tensor(policy, gradients);
+    const auto host_directions = to_host_tensor(policy, directions);
+    const auto host_weights = to_host_tensor(policy, weights);
+    const double there = dot(&host_changes(4, 0), &host_weights(1, 0), 192);
+    CHECK(dot(&host_directions(4, 0), &host_gradients(1, 0), 7) == doctest::Approx(there).epsilon(1e-4));
 }

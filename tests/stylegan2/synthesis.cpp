@@ -195,3 +195,69 @@ TEST_CASE_TEMPLATE("noise: none, random by seed and number of the picture", Cell
     const auto expected_noisy = noisy.run(noisy.styles(rows)).pictures.at(layout.layers.back().name).data;
     CHECK(worst(drawn, 0, expected_noisy) < tolerance<T>);
 }
+
+TEST_CASE_TEMPLATE("example: load_generator", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const temporary_file file(".safetensors");
+    save_model(file.path(), random_model({}, 31), {{"conv_clamp", "256"}});
+    const auto& path = file.path();
+    //! [load_generator]
+    const auto net = moden::stylegan2::load_generator<T>(policy, path);
+
+    const moden::stylegan2::architecture& layout = net.layout();
+    const std::size_t pixels = layout.resolution * layout.resolution;
+    const auto& last = layout.layers.back();  // "b16.torgb", styled by row num_ws - 1 of w+
+    //! [load_generator]
+    CHECK(pixels == 256);
+    CHECK(last.name == "b16.torgb");
+    CHECK(last.ws_row == layout.num_ws - 1);
+    CHECK(layout.names() == "b4.conv1, b4.torgb, b8.conv0, b8.conv1, b8.torgb, b16.conv0, b16.conv1, b16.torgb");
+    CHECK(layout.conv_clamp == 256.0);
+}
+
+TEST_CASE_TEMPLATE("example: synthesize", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const auto net = load_model<T>(policy, random_model({}, 32));
+    const auto z = to_policy(policy, stylegan2::seeded_latents<T>({1, 2}, 6));
+    const auto w = stylegan2::map_latents(policy, net, z);
+    //! [synthesize]
+    const auto ws = moden::stylegan2::to_w_plus(policy, net, w, {.psi = 0.7});
+    const auto pictures = moden::stylegan2::synthesize(policy, net, ws);  // N x 3 x H x W, nominally in [-1, 1]
+
+    // Other noise for every picture, the same in every run.
+    const auto varied = moden::stylegan2::synthesize(
+        policy, net, ws, {.noise = moden::stylegan2::noise_mode::random, .noise_seed = 1});
+    //! [synthesize]
+    const auto seen = to_host_tensor(policy, pictures);
+    CHECK(seen.shape() == std::array<std::size_t, 4>{2, 3, 16, 16});
+    CHECK(to_host_tensor(policy, varied).shape() == seen.shape());
+    CHECK(to_host_tensor(policy, varied) != seen);
+}
+
+#ifndef MODEN_TEST_CUDA  // host tensors are edited element by element
+TEST_CASE("example: synthesize_styles") {
+    const moden::cpu_policy policy;
+    const auto net = load_model<float>(policy, random_model({}, 33));
+    const auto ws = random_tensor<float, 3>({1, 6, 7}, 1);
+    const auto before = stylegan2::synthesize(policy, net, ws);
+    std::map<std::string, std::vector<std::size_t>> seen;
+    //! [synthesize_styles]
+    auto styles = moden::stylegan2::styles(policy, net, ws);
+    styles(0, net.layout().layer("b8.conv1").style_offset + 3) *= 2;  // channel 3 of what that layer is given
+
+    // The picture, with a look at every layer on the way.
+    const auto edited = moden::stylegan2::synthesize_styles(
+        policy, net, styles, {}, [&](const moden::stylegan2::synthesis_layer& layer, const auto& activations) {
+            seen[layer.name].assign(activations.shape().begin(), activations.shape().end());  // N x C x r x r
+        });
+    //! [synthesize_styles]
+    CHECK(edited != before);
+    CHECK(seen.size() == 8);
+    CHECK(seen.at("b8.conv1") == std::vector<std::size_t>{1, 6, 8, 8});
+    CHECK(seen.at("b8.torgb") == std::vector<std::size_t>{1, 3, 8, 8});
+}
+#endif

@@ -22,7 +22,9 @@ struct generator_map_options {
     synthesis_options synthesis = {};
     std::string layer = {};           ///< name of a convolution, for its activations; empty: the picture
     std::vector<double> labels = {};  ///< c_dim numbers; of conditional models from z
-    std::size_t at_once = 32;         ///< tangents or cotangents of one pass; more are done in several
+    /// Tangents or cotangents of one pass; more are done in several. 0: as many as keep the activations of a layer within a
+    /// few hundred megabytes.
+    std::size_t at_once = 0;
 };
 
 /// A generator at one point of a latent space, with exact derivatives.
@@ -42,14 +44,16 @@ class generator_map {
 public:
     /// \param net      must outlive the map
     /// \param options  what to map; see generator_map_options
-    /// \throws argument_error if there is no convolution of that name, psi or cutoff are out of range, at_once is 0;
+    /// \throws argument_error if there is no convolution of that name, psi or cutoff are out of range;
     ///         shape_error if the labels do not fit the model
     explicit generator_map(const generator<Policy, T>& net, generator_map_options options = {})
         : net_(&net), options_(std::move(options)), last_(net.layout().layers.size() - 1) {
         using moden::detail::require;
         const architecture& layout = net.layout();
         detail::checked_truncation<T>(layout, options_.truncate, "generator_map");
-        require<argument_error>(options_.at_once > 0, "stylegan2::generator_map: at_once is 0 (expected at least 1)");
+        if (options_.at_once == 0) {
+            options_.at_once = fitting_at_once(layout);
+        }
         const std::size_t labels = options_.space == latent_space::z ? layout.c_dim : 0;
         require<shape_error>(options_.labels.size() == labels, "stylegan2::generator_map: ", options_.labels.size(),
                              " labels (expected ", labels, ")");
@@ -124,6 +128,15 @@ public:
     }
 
 private:
+    static std::size_t fitting_at_once(const architecture& layout) {
+        constexpr std::size_t budget = std::size_t{320} << 20;
+        std::size_t largest = 1;
+        for (const synthesis_layer& layer : layout.layers) {
+            largest = std::max(largest, layer.resolution * layer.resolution * std::max(layer.in, layer.out) * sizeof(T));
+        }
+        return std::clamp<std::size_t>(budget / largest, 4, 64);
+    }
+
     detail::image_extents output_images(std::size_t count) const { return detail::output_images(net_->layout(), last_, count); }
 
     /// The way from the point to styles, with the labels in the policy's memory.
