@@ -2,7 +2,7 @@
 
 // What the command line of stylegan2_run says.
 
-#include <cctype>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -86,6 +86,13 @@ inline std::vector<std::uint32_t> parse_seeds(const std::string& text) {
     return seeds;
 }
 
+/// Refuses what is not a whole number that fits; CLI11 alone wraps -1 and caps what is too large.
+inline std::string whole_number_fault(const std::string& text) {
+    std::uint64_t value = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return failure == std::errc{} && end == text.data() + text.size() ? std::string{} : "'" + text + "' (expected a whole number)";
+}
+
 /// The command line: options go into `result` when the application parses.
 class command_line {
 public:
@@ -120,11 +127,13 @@ public:
         app_.add_option("--labels", settings_.labels, "N x c_dim, for conditional models and --z or --seeds")->type_name("c.npy");
         psi_ = app_.add_option("--psi", settings_.truncate.psi, "truncation of --z and --seeds; default 1, none")->type_name("X");
         cutoff_ = app_.add_option("--cutoff", settings_.truncate.cutoff, "rows of w+ that are truncated; default: all")
+                      ->check(CLI::Validator(whole_number_fault, ""))
                       ->type_name("N");
         app_.add_option("--noise", settings_.synthesis.noise, "const (default), none or random")
             ->transform(CLI::CheckedTransformer(noise_names).description(""))
             ->type_name("NAME");
         noise_seed_ = app_.add_option("--noise-seed", settings_.synthesis.noise_seed, "of --noise random; default 0")
+                          ->check(CLI::Validator(whole_number_fault, ""))
                           ->type_name("N");
         app_.add_option("--dump", dump_, "styles, activations, rgb: any of them, with commas between")->type_name("LIST");
         tangent_ = app_.add_option("--tangent", settings_.tangent, "one per code, of its shape: its image under the Jacobian")
@@ -162,6 +171,10 @@ public:
         settings_.input = !w_.empty() ? latent_space::w : !w_plus_.empty() ? latent_space::w_plus : latent_space::z;
         const bool from_z = settings_.input == latent_space::z;
         refuse_if(settings_.codes.empty() && settings_.seeds.empty(), "the name of the file of codes is empty");
+        for (const char* name : {"--labels", "--tangent", "--cotangent", "--dump"}) {
+            const CLI::Option* option = app_.get_option(name);
+            refuse_if(option->count() > 0 && option->as<std::string>().empty(), std::string(name) + ": the name is empty");
+        }
         refuse_if(!std::isfinite(settings_.truncate.psi), "--psi " + std::to_string(settings_.truncate.psi) + " (expected a finite number)");
         refuse_if(!from_z && (psi_->count() > 0 || cutoff_->count() > 0), "--psi and --cutoff go with --z and --seeds");
         refuse_if(!from_z && !settings_.labels.empty(), "--labels go with --z and --seeds");

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <regex>
 #include <string>
 #include <string_view>
 
@@ -40,13 +41,9 @@ bool is_result(const std::string& name) {
             return true;
         }
     }
-    for (const std::string_view prefix : {"style_b", "act_b", "rgb_b"}) {
-        if (name.starts_with(prefix) && name.ends_with(".npy")) {
-            return true;
-        }
-    }
-    return name.starts_with("image_") && name.ends_with(".png") &&
-           name.find_first_not_of("0123456789", 6) == name.size() - 4;
+    static const std::regex numbered("image_[0-9]{4,}\\.png|rgb_b[0-9]+\\.npy|act_b[0-9]+_conv[01]\\.npy|"
+                                     "style_b[0-9]+_(conv[01]|torgb)\\.npy");
+    return std::regex_match(name, numbered);
 }
 
 void check_not_overwritten(const std::string& file, const examples::output_folder& out) {
@@ -58,7 +55,7 @@ void check_not_overwritten(const std::string& file, const examples::output_folde
     }
 }
 
-/// Reads an NPY file of the given row shape; a file of order 1 is one row.
+/// Reads an NPY file of rows of the given shape.
 template <class T>
 moden::dynamic_tensor<T> read_rows(const std::string& option, const std::string& name, const moden::extents& row,
                                    std::size_t rows = 0) {

@@ -243,6 +243,59 @@ def rosinality_checkpoint(tensors, noises=True, average=True):
     return checkpoint
 
 
+# What the library reads, written down by hand: every tensor of the generator above, for Z = W = 6 and 5, 4, 3 channels.
+WHAT_THE_LIBRARY_READS = """
+mapping.w_avg 6
+mapping.fc0.weight 6 6
+mapping.fc0.bias 6
+mapping.fc1.weight 6 6
+mapping.fc1.bias 6
+synthesis.b4.const 5 4 4
+synthesis.b4.conv1.weight 5 5 3 3
+synthesis.b4.conv1.bias 5
+synthesis.b4.conv1.affine.weight 5 6
+synthesis.b4.conv1.affine.bias 5
+synthesis.b4.conv1.noise_strength
+synthesis.b4.conv1.noise_const 4 4
+synthesis.b4.torgb.weight 3 5 1 1
+synthesis.b4.torgb.bias 3
+synthesis.b4.torgb.affine.weight 5 6
+synthesis.b4.torgb.affine.bias 5
+synthesis.b8.conv0.weight 4 5 3 3
+synthesis.b8.conv0.bias 4
+synthesis.b8.conv0.affine.weight 5 6
+synthesis.b8.conv0.affine.bias 5
+synthesis.b8.conv0.noise_strength
+synthesis.b8.conv0.noise_const 8 8
+synthesis.b8.conv1.weight 4 4 3 3
+synthesis.b8.conv1.bias 4
+synthesis.b8.conv1.affine.weight 4 6
+synthesis.b8.conv1.affine.bias 4
+synthesis.b8.conv1.noise_strength
+synthesis.b8.conv1.noise_const 8 8
+synthesis.b8.torgb.weight 3 4 1 1
+synthesis.b8.torgb.bias 3
+synthesis.b8.torgb.affine.weight 4 6
+synthesis.b8.torgb.affine.bias 4
+synthesis.b16.conv0.weight 3 4 3 3
+synthesis.b16.conv0.bias 3
+synthesis.b16.conv0.affine.weight 4 6
+synthesis.b16.conv0.affine.bias 4
+synthesis.b16.conv0.noise_strength
+synthesis.b16.conv0.noise_const 16 16
+synthesis.b16.conv1.weight 3 3 3 3
+synthesis.b16.conv1.bias 3
+synthesis.b16.conv1.affine.weight 3 6
+synthesis.b16.conv1.affine.bias 3
+synthesis.b16.conv1.noise_strength
+synthesis.b16.conv1.noise_const 16 16
+synthesis.b16.torgb.weight 3 3 1 1
+synthesis.b16.torgb.bias 3
+synthesis.b16.torgb.affine.weight 3 6
+synthesis.b16.torgb.affine.bias 3
+"""
+
+
 class Trap:
     """Runs a command when an ordinary reader loads it."""
 
@@ -329,6 +382,52 @@ class ConverterTest(unittest.TestCase):
             x = x @ expected[f"mapping.fc{i}.weight"].T * 0.01 / np.sqrt(Z) + 0.01 * expected[f"mapping.fc{i}.bias"]
             x = np.sqrt(2) * np.maximum(x, 0.2 * x)
         self.assertTrue(np.all(abs(found["mapping.w_avg"] - x.mean(axis=0)) < 6 * x.std(axis=0) / 100))
+
+    def check_library_reads(self, found, metadata):
+        expected = {}
+        for line in WHAT_THE_LIBRARY_READS.split("\n")[1:-1]:
+            name, *extents = line.split()
+            expected[name] = tuple(map(int, extents))
+        filters = {name: array for name, array in found.items() if name.endswith(".resample_filter")}
+        self.assertEqual({name: array.shape for name, array in found.items() if name not in filters}, expected)
+        for name, array in filters.items():  # the one filter that the library accepts, where the file has one
+            self.assertRegex(name, r"^synthesis\.b(4|8|16)(\.conv[01])?\.resample_filter$")
+            self.assertTrue(np.allclose(array, np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, rtol=0, atol=1e-5), name)
+        for array in found.values():
+            self.assertIn(array.dtype.str, ("<f2", "<f4", "<f8"))
+            self.assertTrue(np.isfinite(array).all())
+        self.assertEqual(float(metadata["resolution"]), 16)
+        self.assertGreater(float(metadata.get("conv_clamp", "1")), 0)
+        self.assertTrue(all(isinstance(value, str) for value in metadata.values()))
+
+    def converted_files(self):
+        expected = nvidia_tensors()
+        yield dumps(nvidia_network(expected), 3)
+        yield dumps(nvidia_network(nvidia_tensors("f2"), clamp=None), 4)
+        for write in (old_format, zip_format):
+            yield write(rosinality_checkpoint(expected))
+            yield write(rosinality_checkpoint(expected, noises=False, average=False))
+
+    def test_every_result_has_the_names_and_shapes_that_the_library_reads(self):
+        for contents in self.converted_files():
+            self.check_library_reads(*self.convert(contents))
+
+    def test_the_library_reads_every_result(self):
+        program = os.environ.get("STYLEGAN2_RUN")
+        if not program:
+            self.skipTest("STYLEGAN2_RUN does not name the program stylegan2_run")
+        pictures = []
+        for number, contents in enumerate(self.converted_files()):
+            self.convert(contents)
+            folder = os.path.join(self.folder.name, f"pictures{number}")
+            done = subprocess.run([program, "--weights", self.output, "--seeds", "0-1", "--psi", "0.5", "--out", folder],
+                                  capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            pictures.append(np.load(os.path.join(folder, "images.npy")))
+            self.assertEqual(pictures[-1].shape, (2, 3, 16, 16))
+        # The same weights by either naming make the same pictures; the clamp at 256 is out of reach here.
+        self.assertTrue(np.allclose(pictures[0], pictures[2], rtol=0, atol=1e-5 * abs(pictures[0]).max()))
+        self.assertTrue(np.array_equal(pictures[2], pictures[4]))
 
     def test_nothing_is_executed(self):
         proof = os.path.join(self.folder.name, "executed")

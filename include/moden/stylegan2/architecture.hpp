@@ -94,7 +94,7 @@ public:
         unused_.erase(name);
         const extents& found = file_.shape(name);
         require<io_error>(found.size() == order && std::find(found.begin(), found.end(), 0U) == found.end(), label(name),
-                          " has the shape ", shape_text(found), " (expected ", pattern, ")");
+                          " has the shape ", found.empty() ? "of " : "", shape_text(found), " (expected ", pattern, ")");
         const io::element_type type = file_.type(name);
         require<io_error>(type == io::element_type::float16 || type == io::element_type::bfloat16 ||
                               type == io::element_type::float32 || type == io::element_type::float64,
@@ -104,8 +104,9 @@ public:
 
     /// A tensor that has to be there and of which everything is known.
     void expect(const std::string& name, const extents& expected) {
-        require<io_error>(shape(name, expected.size(), shape_text(expected)) == expected, label(name), " has the shape ",
-                          shape_text(file_.shape(name)), " (expected ", shape_text(expected), ")");
+        const extents& found = shape(name, expected.size(), shape_text(expected));
+        require<io_error>(found == expected, label(name), " has the shape ", found.empty() ? "of " : "", shape_text(found), " (expected ",
+                          shape_text(expected), ")");
     }
 
     void expect_if_there(const std::string& name, const extents& expected) {
@@ -139,7 +140,7 @@ public:
 
 private:
     static std::string shape_text(const extents& shape) {
-        return shape.empty() ? "of a single number" : moden::detail::message(shape);
+        return shape.empty() ? "a single number" : moden::detail::message(shape);
     }
 
     const io::safetensors_file& file_;
@@ -148,7 +149,7 @@ private:
 };
 
 inline void read_mapping(tensor_inventory& tensors, architecture& result) {
-    if (tensors.has("mapping.embed.weight")) {
+    if (tensors.has("mapping.embed.weight") || tensors.has("mapping.embed.bias")) {
         const extents& embed = tensors.shape("mapping.embed.weight", 2, "embedding x c_dim");
         result.embedding = embed[0];
         result.c_dim = embed[1];
@@ -161,7 +162,7 @@ inline void read_mapping(tensor_inventory& tensors, architecture& result) {
     std::size_t input = width;
     for (std::size_t i = 0;; ++i) {
         const std::string name = moden::detail::message("mapping.fc", i);
-        if (!tensors.has(name + ".weight")) {
+        if (!tensors.has(name + ".weight") && !tensors.has(name + ".bias")) {
             break;
         }
         const extents shape = tensors.shape(name + ".weight", 2, "features x inputs");
@@ -195,6 +196,10 @@ inline void read_layer(tensor_inventory& tensors, architecture& result, std::str
 inline void read_synthesis(tensor_inventory& tensors, architecture& result) {
     constexpr std::size_t largest = 1024;
     const auto block = [](std::size_t resolution) { return moden::detail::message("b", resolution); };
+    const auto has_block = [&](std::size_t resolution) {
+        const std::string prefix = "synthesis." + block(resolution);
+        return tensors.has(prefix + ".conv0.weight") || tensors.has(prefix + ".conv1.weight") || tensors.has(prefix + ".torgb.weight");
+    };
     const std::size_t channels_4 = tensors.shape("synthesis.b4.const", 3, "channels x 4 x 4")[0];
     tensors.expect("synthesis.b4.const", {channels_4, 4, 4});
     read_layer(tensors, result, "b4.conv1", layer_kind::convolution, 4, channels_4, channels_4, 0);
@@ -202,7 +207,7 @@ inline void read_synthesis(tensor_inventory& tensors, architecture& result) {
     tensors.expect_if_there("synthesis.b4.resample_filter", {4, 4});
     result.resolution = 4;
     std::size_t in = channels_4;
-    for (std::size_t r = 8, row = 1; tensors.has("synthesis." + block(r) + ".conv0.weight"); r *= 2, row += 2) {
+    for (std::size_t r = 8, row = 1; has_block(r); r *= 2, row += 2) {
         require<io_error>(r <= largest, tensors.context(), ": has layers of ", r, " x ", r,
                           " pixels, resolutions of 8 to ", largest, " are supported");
         const std::size_t out =
@@ -245,7 +250,7 @@ inline architecture read_architecture(const io::safetensors_file& file, const st
     result.conv_clamp = metadata_number(file, "conv_clamp", context);
     if (const auto stated = metadata_number(file, "resolution", context)) {
         require<io_error>(*stated == static_cast<double>(result.resolution), context, ": the metadata state a resolution of ",
-                          file.metadata().at("resolution"), ", the layers end at ", result.resolution);
+                          io::detail::in_quotes(file.metadata().at("resolution")), ", the layers end at ", result.resolution);
     }
     return result;
 }

@@ -205,6 +205,8 @@ private:
         auto squares = policy_.template allocate<T>(layer.in * layer.out);
         policy_.transform(squares.size(), sum_filter_squares<T>{filters, squares.data()}, 9);
         const double strength = file_.load<double>(name + ".noise_strength")();
+        require<io_error>(std::isfinite(static_cast<T>(strength)), context_, ": tensor ", io::detail::in_quotes(name + ".noise_strength"),
+                          " holds ", strength, " (expected a finite number)");
         auto noise = read(name + ".noise_const", strength);
         const auto operation = [&]() -> decltype(convolution_weights<Policy, T>::operation) {
             if (layer.kind == layer_kind::upsampling_convolution) {
@@ -213,8 +215,6 @@ private:
             return moden::detail::convolution3x3<Policy, T>(policy_, filters, layer.in, layer.out,
                                                             method_for<T>(layer.resolution));
         };
-        require<io_error>(std::isfinite(strength), context_, ": tensor ", io::detail::in_quotes(name + ".noise_strength"),
-                          " holds ", strength, " (expected a finite number)");
         return {std::move(affine),
                 convolution_weights<Policy, T>{operation(), std::move(squares), read(name + ".bias"), std::move(noise),
                                                static_cast<T>(strength)}};
