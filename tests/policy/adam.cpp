@@ -54,7 +54,7 @@ TEST_CASE_TEMPLATE("adam finds a minimum", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     using Policy = typename Cell::policy;
     const Policy policy{};
-    // [adam]
+    //! [adam]
     const std::size_t size = 20;
     const placed<Policy, T> x(policy, std::vector<T>(size, T(0)));
     const placed<Policy, T> gradient(policy, std::vector<T>(size));
@@ -63,7 +63,7 @@ TEST_CASE_TEMPLATE("adam finds a minimum", Cell, MODEN_TEST_CELLS) {
         policy.transform(size, bowl_gradient<T>{x.data(), gradient.data()});
         optimizer.step(policy, step < 1500 ? 0.1 : 0.001, x.data(), gradient.data());
     }
-    // [adam]
+    //! [adam]
     const std::vector<T> found = x.back();
     for (std::size_t i = 0; i < size; ++i) {
         CHECK(std::abs(static_cast<double>(found[i]) - static_cast<double>(i)) < 1e-3);

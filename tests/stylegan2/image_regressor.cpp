@@ -178,12 +178,12 @@ TEST_CASE_TEMPLATE("outputs have names", Cell, MODEN_TEST_CELLS) {
     const weight_map weights = random_regressor(shape, 3);
     const temporary_file file(".safetensors");
     save_model(file.path(), weights, metadata(8, R"([{"name":"yaw","size":1,"unit":"radian"},{"name":"map","size":4,"shape":[2,2]}])"));
-    // [image_regressor]
+    //! [image_regressor]
     const auto measure = stylegan2::load_image_regressor<T>(policy, file.path());
     const auto pictures = to_policy(policy, random_tensor<T, 4>({3, 3, 8, 8}, 1));
     const auto numbers = measure.predict(policy, pictures);  // 3 x output_size()
     const std::size_t map = measure.output("map").offset;    // its numbers are columns map ... map + 3
-    // [image_regressor]
+    //! [image_regressor]
     CHECK(numbers.shape()[0] == 3);
     CHECK(numbers.shape()[1] == 5);
     CHECK(map == 1);

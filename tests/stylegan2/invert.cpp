@@ -95,11 +95,11 @@ TEST_CASE_TEMPLATE("a start by regression is nearer than the average", Cell, MOD
     using Policy = typename Cell::policy;
     const Policy policy{};
     const auto net = load_model<T>(policy, random_model({.z_dim = 4, .w_dim = 5, .channels = {6, 5, 4}}, 22));
-    // [inversion_start]
+    //! [inversion_start]
     const auto start = stylegan2::fit_inversion_start(policy, net, {.size = 4, .samples = 300, .ridge = 1e-4});
     const auto [w, pictures] = make_targets(policy, net, 5, 2);
     const auto guess = stylegan2::starting_w(policy, net, start, pictures);  // 5 x w_dim
-    // [inversion_start]
+    //! [inversion_start]
     const auto wanted = to_host_tensor(policy, w);
     const auto guessed = to_host_tensor(policy, guess);
     double spread = 0;
@@ -138,14 +138,14 @@ TEST_CASE_TEMPLATE("stopping, pull, progress", Cell, MODEN_TEST_CELLS) {
     const Policy policy{};
     const auto net = load_model<T>(policy, random_model({.w_dim = 5, .channels = {5, 4}}, 23));
     const auto targets = to_policy(policy, random_tensor<T, 4>({2, 3, 8, 8}, 3));
-    // [invert]
+    //! [invert]
     std::size_t calls = 0;
     const auto found = stylegan2::invert(policy, net, targets, {.max_iterations = 50, .progress = [&](std::size_t iteration, double) {
                                              calls = iteration;
                                              return iteration < 20;
                                          }});
     // found.ws is 2 x num_ws x w_dim, found.pictures 2 x 3 x 8 x 8, found.rms_error how far they are from the targets
-    // [invert]
+    //! [invert]
     CHECK(calls == 20);
     CHECK(found.status == moden::iteration_status::stopped_by_callback);
     CHECK(found.iterations == 20);
