@@ -37,22 +37,23 @@ MODEN_HOST_DEVICE T activation_slope(T value) {
     return value > T(0) ? static_cast<T>(sqrt_2) : static_cast<T>(sqrt_2 * leaky_slope);
 }
 
-/// x s for samples, dx s + x ds for tangents. Rows: pixels of all images.
+/// x s for samples, dx s + x ds for tangents, for the images from first_image on. Rows: their pixels.
 template <class T>
 struct modulate {
     stack_extents stack;
-    const T* x;
+    std::size_t first_image;
+    const T* x;               ///< the whole stack
     const T* styles;          ///< of this layer, samples x style_step
     const T* style_tangents;  ///< samples * tangents x style_step
     std::size_t style_step;
-    T* result;
+    T* result;  ///< of the images from first_image on
     std::size_t pixels;
     std::size_t channels;
 
     MODEN_HOST_DEVICE void operator()(std::size_t row, std::size_t first, std::size_t last) const {
-        const std::size_t image = row / pixels;
+        const std::size_t image = first_image + row / pixels;
         const std::size_t sample = stack.sample_of(image);
-        const T* own = x + row * channels;
+        const T* own = x + (first_image * pixels + row) * channels;
         const T* style = styles + sample * style_step;
         T* to = result + row * channels;
         if (!stack.is_tangent(image)) {
@@ -118,13 +119,16 @@ struct demodulate_tangents {
     }
 };
 
-/// clamp(sqrt(2) lrelu(d y + noise + b)) and its tangents. Rows: pixels of the samples. May work in place.
+/// clamp(sqrt(2) lrelu(d y + noise + b)) for samples and the derivative of that for tangents, for the images from
+/// first_image on. Rows: their pixels.
 template <class T>
 struct activate {
     stack_extents stack;
-    const T* products;  ///< of the convolution, for the stack
-    T* result;
-    const T* demodulation;  ///< for the stack
+    std::size_t first_image;
+    const T* sample_products;  ///< of the convolution, for all samples
+    const T* products;         ///< for the images from first_image on
+    T* result;                 ///< the whole stack
+    const T* demodulation;     ///< for the whole stack
     const T* bias;
     const T* noise;          ///< per pixel, or null
     std::size_t noise_step;  ///< from a sample's noise to the next: 0 if they share it
@@ -133,30 +137,30 @@ struct activate {
     std::size_t channels;
 
     MODEN_HOST_DEVICE void operator()(std::size_t row, std::size_t first, std::size_t last) const {
-        const std::size_t sample = row / pixels;
+        const std::size_t image = first_image + row / pixels;
+        const std::size_t sample = stack.sample_of(image);
         const std::size_t pixel = row % pixels;
-        const T* own = products + row * channels;
+        const T* own = sample_products + (sample * pixels + pixel) * channels;
         const T* d = demodulation + sample * channels;
         const T shift = noise == nullptr ? T(0) : noise[sample * noise_step + pixel];
-        for (std::size_t t = 0; t < stack.tangents; ++t) {
-            const std::size_t image = stack.tangent(sample, t);
-            const T* dy = products + (image * pixels + pixel) * channels;
-            T* to = result + (image * pixels + pixel) * channels;
-            const T* dd = demodulation + image * channels;
+        T* to = result + (first_image * pixels + row) * channels;
+        if (!stack.is_tangent(image)) {
             for (std::size_t c = first; c < last; ++c) {
                 const T before = d[c] * own[c] + (shift + bias[c]);
-                const T slope = activation_slope(before);
-                const T after = before * slope;
-                const T change = (d[c] * dy[c] + dd[c] * own[c]) * slope;
-                to[c] = after < clamp && -after < clamp ? change : T(0);
+                const T after = before * activation_slope(before);
+                const T low = after < -clamp ? -clamp : after;
+                to[c] = low > clamp ? clamp : low;
             }
+            return;
         }
-        T* to = result + row * channels;
+        const T* dy = products + row * channels;
+        const T* dd = demodulation + image * channels;
         for (std::size_t c = first; c < last; ++c) {
             const T before = d[c] * own[c] + (shift + bias[c]);
-            const T after = before * activation_slope(before);
-            const T low = after < -clamp ? -clamp : after;
-            to[c] = low > clamp ? clamp : low;
+            const T slope = activation_slope(before);
+            const T after = before * slope;
+            const T change = (d[c] * dy[c] + dd[c] * own[c]) * slope;
+            to[c] = after < clamp && -after < clamp ? change : T(0);
         }
     }
 };

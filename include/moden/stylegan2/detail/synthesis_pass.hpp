@@ -3,6 +3,7 @@
 // One run through the synthesis network: pictures of a batch of styles, with a block of tangents beside them, and what the
 // way back needs.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -153,6 +154,7 @@ private:
         return result;
     }
 
+    /// A layer for some images at a time, so that what one step leaves is still in the cache for the next.
     void convolve(std::size_t index) {
         const synthesis_layer& layer = layout_.layers[index];
         const convolution_weights<Policy, T>& weights = weights_.layers[index].convolution();
@@ -160,36 +162,43 @@ private:
         const bool grows = layer.kind == layer_kind::upsampling_convolution;
         const image_extents before = images(grows ? layer.resolution / 2 : layer.resolution, layer.in);
         const image_extents after = images(layer.resolution, layer.out);
-        auto products = policy_.template allocate<T>(after.size());
-        {
-            const auto modulated = policy_.template allocate<T>(before.size());
-            policy_.transform_rows(before.pixels(), layer.in,
-                                   modulate<T>{stack, activation(), styles(layer), style_tangents(layer), block_.step,
-                                               modulated.data(), before.image_pixels(), layer.in});
-            weights.forward(policy_, modulated.data(), before, products.data());
-        }
-        auto factors = demodulation(layer, weights);
         const std::size_t pixels = after.image_pixels();
+        auto factors = demodulation(layer, weights);
         auto noise = policy_.template allocate<T>(options_.noise == noise_mode::random ? stack.samples * pixels : 0);
         if (options_.noise == noise_mode::random) {
             draw_noise(index, weights.noise_strength, pixels, noise.data());
         }
-        const auto apply = [&](T* result) {
-            const T* added = options_.noise == noise_mode::none       ? nullptr
-                             : options_.noise == noise_mode::constant ? weights.noise.data()
-                                                                      : static_cast<const T*>(noise.data());
-            policy_.transform_rows(
-                stack.samples * pixels, layer.out,
-                activate<T>{stack, products.data(), result, factors.data(), weights.bias.data(), added,
-                            options_.noise == noise_mode::random ? pixels : 0, clamp_of<T>(layout_), pixels, layer.out});
+        const T* added = options_.noise == noise_mode::none       ? nullptr
+                         : options_.noise == noise_mode::constant ? weights.noise.data()
+                                                                  : static_cast<const T*>(noise.data());
+        const std::size_t in_size = before.image_pixels() * layer.in;
+        const std::size_t out_size = pixels * layer.out;
+        const std::size_t at_once = moden::detail::units_at_once(stack.images(), std::max(in_size, out_size) * sizeof(T));
+        const auto modulated = policy_.template allocate<T>(at_once * in_size);
+        const auto products = policy_.template allocate<T>(std::min(at_once, stack.images() - stack.samples) * out_size);
+        auto sample_products = policy_.template allocate<T>(stack.samples * out_size);
+        auto result = policy_.template allocate<T>(after.size());
+        const auto work_through = [&](std::size_t first, std::size_t count, T* to) {
+            const image_extents part{count, before.height, before.width, layer.in};
+            policy_.transform_rows(part.pixels(), layer.in,
+                                   modulate<T>{stack, first, activation(), styles(layer), style_tangents(layer), block_.step,
+                                               modulated.data(), part.image_pixels(), layer.in});
+            weights.forward(policy_, modulated.data(), part, to);
+            policy_.transform_rows(count * pixels, layer.out,
+                                   activate<T>{stack, first, sample_products.data(), to, result.data(), factors.data(),
+                                               weights.bias.data(), added, options_.noise == noise_mode::random ? pixels : 0,
+                                               clamp_of<T>(layout_), pixels, layer.out});
         };
+        for (std::size_t first = 0; first < stack.samples; first += at_once) {
+            work_through(first, std::min(at_once, stack.samples - first), sample_products.data() + first * out_size);
+        }
+        for (std::size_t first = stack.samples; first < stack.images(); first += at_once) {
+            work_through(first, std::min(at_once, stack.images() - first), products.data());
+        }
         if (kept_ != nullptr) {
-            auto result = policy_.template allocate<T>(after.size());
-            apply(result.data());
-            kept_->convolutions.push_back({index, std::move(products), std::move(factors), std::move(result)});
+            kept_->convolutions.push_back({index, std::move(sample_products), std::move(factors), std::move(result)});
         } else {
-            apply(products.data());
-            x_ = std::move(products);
+            x_ = std::move(result);
         }
     }
 
