@@ -1,102 +1,29 @@
 // Benchmarks of the multilinear module; bench/README.md says how they are measured, bench/compare runs them beside peers.
 //
-// A case is named after what it computes, see bench/peers/cases.py. Inputs come from the folder MODEN_BENCH_INPUTS, where
-// bench/compare puts them, and are random otherwise. Counters:
-//   gemm_fraction  rate of the flops that the method needs, divided by the rate of a large GEMM measured in this process
-//   GFLOP/s        the same rate
-//   bytes          inputs and result, each touched once, per second
-//   extra_bytes    growth of the resident set during one call beyond the result
-//   error          relative to the reference in double precision; of decompositions, |X - X^| / |X|
+// A case is named after what it computes, see bench/peers/cases.py. Inputs are random unless bench/compare provides them.
+// The error of decompositions is |X - X^| / |X|.
 
-#include <benchmark/benchmark.h>
-
-#include <chrono>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <map>
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include <moden/io/npy.hpp>
-#include <moden/moden.hpp>
+#include "harness.hpp"
 
 namespace {
 
-using moden::cpu_policy;
 using moden::dynamic_tensor;
 using moden::extents;
+using moden_bench::add;
+using moden_bench::cpu;
+using moden_bench::figures_of;
+using moden_bench::input;
+using moden_bench::joined;
+using moden_bench::type_name;
 template <class T>
 using matrix = moden::tensor<T, 2>;
-
-const cpu_policy cpu;
-
-/// What is known about a case before it is timed.
-struct figures {
-    double flops = 0;
-    double bytes = 0;
-    double error = 0;
-    std::function<std::shared_ptr<void>()> run;     ///< one call; the result dies with the pointer
-    std::function<double(const void*)> error_of;    ///< error of a result
-    std::size_t result_bytes = 0;
-};
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// Flops per second of a large matrix product, the best of several.
-template <class T>
-double gemm_peak() {
-    static const double peak = [] {
-        constexpr std::size_t n = 2048;
-        auto a = cpu.make_tensor<T, 2>({n, n});
-        auto b = cpu.make_tensor<T, 2>({n, n});
-        moden::fill_normal(cpu, a.data(), a.size(), 1);
-        moden::fill_normal(cpu, b.data(), b.size(), 2);
-        auto c = moden::mode_product(cpu, a, b, 0);
-        double best = 1e300;
-        for (int i = 0; i < 6; ++i) {
-            const auto start = std::chrono::steady_clock::now();
-            c = moden::mode_product(cpu, a, b, 0);
-            best = std::min(best, seconds_since(start));
-        }
-        return 2.0 * n * n * n / best;
-    }();
-    return peak;
-}
-
-/// A field of /proc/self/status in bytes, 0 where there is none.
-double process_memory(const std::string& name) {
-    std::ifstream status("/proc/self/status");
-    for (std::string line; std::getline(status, line);) {
-        if (line.starts_with(name)) {
-            return 1024 * std::stod(line.substr(line.find(':') + 1));
-        }
-    }
-    return 0;
-}
-
-/// Growth of the resident set during one call beyond its result.
-double extra_bytes(const figures& figures) {
-    std::ofstream("/proc/self/clear_refs") << "5";  // resets the high-water mark
-    const double before = process_memory("VmRSS");
-    const auto result = figures.run();
-    return std::max(0.0, process_memory("VmHWM") - before - static_cast<double>(figures.result_bytes));
-}
-
-template <class T>
-dynamic_tensor<T> input(const std::string& name, const extents& shape) {
-    if (const char* folder = std::getenv("MODEN_BENCH_INPUTS")) {
-        return moden::io::load_npy<T>(std::filesystem::path(folder) / (name + ".npy"));
-    }
-    auto result = cpu.make_tensor<T, moden::dynamic_order>(shape);
-    moden::fill_normal(cpu, result.data(), result.size(), std::hash<std::string>{}(name));
-    return result;
-}
 
 template <class T>
 std::vector<matrix<T>> input_factors(const extents& rows, std::size_t columns) {
@@ -110,11 +37,11 @@ std::vector<matrix<T>> input_factors(const extents& rows, std::size_t columns) {
 /// |result - reference| / |reference| against reference.npy (float64), 0 without one.
 template <class T, class Tensor>
 double error_to_reference(const Tensor& result) {
-    const char* folder = std::getenv("MODEN_BENCH_INPUTS");
-    if (folder == nullptr) {
+    const auto folder = moden_bench::input_folder();
+    if (folder.empty()) {
         return 0;
     }
-    const auto reference = moden::io::load_npy<double>(std::filesystem::path(folder) / "reference.npy");
+    const auto reference = moden::io::load_npy<double>(folder / "reference.npy");
     double difference = 0;
     double scale = 0;
     for (std::size_t i = 0; i < reference.size(); ++i) {
@@ -124,63 +51,6 @@ double error_to_reference(const Tensor& result) {
         scale += exact * exact;
     }
     return std::sqrt(difference / scale);
-}
-
-using make_figures = std::function<figures()>;
-
-/// Registers a case. Its inputs are loaded, and its memory and error measured, when it is first run.
-template <class T>
-void add(const std::string& name, make_figures make) {
-    auto known = std::make_shared<std::optional<figures>>();
-    auto memory = std::make_shared<double>(0);
-    benchmark::RegisterBenchmark(name.c_str(),
-                                 [make = std::move(make), known, memory](benchmark::State& state) {
-                                     if (!*known) {
-                                         gemm_peak<T>();
-                                         *known = make();
-                                         const auto warm = (*known)->run();
-                                         (*known)->error = (*known)->error_of(warm.get());
-                                         *memory = extra_bytes(**known);
-                                     }
-                                     for (auto _ : state) {
-                                         auto result = (*known)->run();
-                                         benchmark::DoNotOptimize(result.get());
-                                         state.PauseTiming();
-                                         result.reset();
-                                         state.ResumeTiming();
-                                     }
-                                     using benchmark::Counter;
-                                     const double flops = (*known)->flops;
-                                     state.counters["GFLOP/s"] = Counter(flops / 1e9, Counter::kIsIterationInvariantRate);
-                                     state.counters["gemm_fraction"] =
-                                         Counter(flops / gemm_peak<T>(), Counter::kIsIterationInvariantRate);
-                                     state.counters["bytes"] = Counter((*known)->bytes, Counter::kIsIterationInvariantRate);
-                                     state.counters["extra_bytes"] = *memory;
-                                     state.counters["error"] = (*known)->error;
-                                 })
-        ->UseRealTime()
-        ->Unit(benchmark::kMillisecond);
-}
-
-template <class T>
-std::string type_name() {
-    return sizeof(T) == 4 ? "f32" : "f64";
-}
-
-std::string joined(const extents& values, char separator) {
-    std::string text;
-    for (const std::size_t value : values) {
-        text += (text.empty() ? "" : std::string(1, separator)) + std::to_string(value);
-    }
-    return text;
-}
-
-/// `compute` as a case: its result is a tensor, or has data that error_of understands.
-template <class Compute, class ErrorOf>
-figures figures_of(double flops, double bytes, std::size_t result_bytes, Compute compute, ErrorOf error_of) {
-    using result = decltype(compute());
-    return {flops, bytes, 0, [compute]() -> std::shared_ptr<void> { return std::make_shared<result>(compute()); },
-            [error_of](const void* found) { return error_of(*static_cast<const result*>(found)); }, result_bytes};
 }
 
 template <class T>
@@ -402,11 +272,5 @@ void add_all() {
 int main(int argc, char** argv) {
     add_all<float>();
     add_all<double>();
-    benchmark::Initialize(&argc, argv);
-    if (benchmark::ReportUnrecognizedArguments(argc, argv)) {
-        return 2;
-    }
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    return 0;
+    return moden_bench::run(argc, argv);
 }

@@ -7,6 +7,8 @@
     mttkrp/SHAPE/rR/modeN/DTYPE
     khatri_rao/SHAPE/rR/DTYPE                one SHAPE[n] x R factor per extent
     randomized_svd/MxN/K/DTYPE
+    stylegan2/OPERATION/RESOLUTION/CHANNEL_BASE/DTYPE
+                                             forward, or jvpK or vjpK: K tangents or cotangents in one call
 """
 from __future__ import annotations
 
@@ -33,6 +35,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     "khatri_rao": ("numpy", *_LIBRARIES, "torch"),
     "reconstruct": ("numpy", *_LIBRARIES, "torch"),
     "randomized_svd": (*_LIBRARIES, "torch", "numpy-handwritten"),
+    "stylegan2": ("torch",),
 }
 ALL_PEERS = ("numpy", "tensorly-numpy", "tensorly-torch", "tntorch", "torch", "numpy-handwritten")
 
@@ -47,6 +50,11 @@ class Case:
     matrix_rows: int = 0  # J of a mode product
     ranks: tuple[int, ...] = ()  # Tucker ranks
     rank: int = 0  # CP rank, or columns of an SVD
+    # StyleGAN2:
+    operation: str = ""  # "forward", "jvp" or "vjp"
+    count: int = 1  # of tangents or cotangents
+    resolution: int = 0
+    channel_base: int = 0
 
     @property
     def slabs(self) -> tuple[int, int, int]:
@@ -56,6 +64,11 @@ class Case:
     @property
     def output_shape(self) -> tuple[int, ...]:
         return self.shape[: self.mode] + (self.matrix_rows,) + self.shape[self.mode + 1 :]
+
+    @property
+    def reference_rows(self) -> list[int]:
+        """Which of the results of a StyleGAN2 case have a reference: the first and the last."""
+        return sorted({0, self.count - 1})
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -71,6 +84,8 @@ def parse(name: str) -> Case:
     kind, *parts = name.split("/")
     if kind not in PEERS or len(parts) < 2:
         raise ValueError(f"no peers know the case '{name}'")
+    if kind == "stylegan2":
+        return _parse_stylegan2(name)
     try:
         shape = tuple(int(extent) for extent in parts[0].split("x"))
         fields: dict = {"dtype": {"f32": "float32", "f64": "float64"}[parts[-1]]}
@@ -90,3 +105,13 @@ def parse(name: str) -> Case:
     except (KeyError, IndexError, ValueError):
         raise ValueError(f"cannot read the case name '{name}'") from None
     return Case(name, kind, shape, **fields)
+
+
+def _parse_stylegan2(name: str) -> Case:
+    match = re.fullmatch(r"stylegan2/(?:(forward)|(jvp|vjp)([1-9]\d*))/(\d+)/(\d+)/f32", name)
+    if not match:
+        raise ValueError(f"cannot read the case name '{name}'")
+    forward, derivative, count, resolution, channel_base = match.groups()
+    fields = {"operation": forward or derivative, "count": int(count or 1)}
+    fields |= {"resolution": int(resolution), "channel_base": int(channel_base)}
+    return Case(name, "stylegan2", (fields["count"], 3, int(resolution), int(resolution)), "float32", **fields)

@@ -10,7 +10,9 @@ Always the same numbers for the same case (PCG64, seed below). What is written:
     khatri_rao     factor_n.npy: standard normal
     reconstruct    core.npy: standard normal; factor_n.npy: orthonormal columns
     randomized_svd tensor.npy: M x N, singular values 1 / (1 + i) up to 4 K, plus 1 % noise
-reference.npy is written for mode_product, mttkrp, khatri_rao and reconstruct.
+    stylegan2      weights.safetensors, see stylegan2_model.random_weights; ws.npy (1 x rows of w+ x 512) and, of its size
+                   or the picture's, the rows of tangents.npy or cotangent.npy: standard normal
+reference.npy is written for mode_product, mttkrp, khatri_rao, reconstruct and stylegan2.
 """
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import cases
+import stylegan2_model
 from cases import Case
 
 SEED = 20240607
@@ -100,6 +103,14 @@ def make(case: Case) -> dict[str, np.ndarray]:
             left, right = (_orthonormal(rng, extent, width, dtype) for extent in shape)
             decay = (1.0 / (1.0 + np.arange(width))).astype(dtype)
             return {"tensor": _with_noise(rng, (left * decay) @ right.T)}
+        case "stylegan2":
+            ws = normal(1, stylegan2_model.rows_of(case.resolution), stylegan2_model.W_DIM)
+            match case.operation:
+                case "jvp":
+                    return {"ws": ws, "tangents": normal(case.count, ws.size)}
+                case "vjp":
+                    return {"ws": ws, "cotangent": normal(case.count, 3 * case.resolution**2)}
+            return {"ws": ws}
     raise ValueError(f"no inputs for {case.name}")
 
 
@@ -125,7 +136,15 @@ def main() -> None:
     arrays = make(case)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    if (exact := reference(case, arrays)) is not None:
+    if case.kind == "stylegan2":
+        import stylegan2_peer
+
+        weights = stylegan2_peer.make_weights(SEED + 1, case, arrays["ws"])
+        stylegan2_model.save_safetensors(folder / "weights.safetensors", weights)
+        exact = stylegan2_peer.reference(case, arrays, weights)
+    else:
+        exact = reference(case, arrays)
+    if exact is not None:
         np.save(folder / "reference.npy", exact)
 
 
