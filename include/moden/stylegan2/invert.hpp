@@ -62,16 +62,6 @@ struct copy_rows_if {
     }
 };
 
-template <class T>
-struct squared_distance_rows {
-    const T* a;
-    const T* b;
-    MODEN_HOST_DEVICE double operator()(std::size_t i) const {
-        const double x = static_cast<double>(a[i]) - static_cast<double>(b[i]);
-        return x * x;
-    }
-};
-
 /// gradient += scale (x - start)
 template <class T>
 struct add_pull {
@@ -156,7 +146,7 @@ private:
             const double weight = options_.pull / static_cast<double>(size_);
             for (std::size_t n = 0; n < count_; ++n) {
                 objective[n] += weight * policy_.reduce(size_, 0.0,
-                                                        squared_distance_rows<T>{codes + n * size_, start_.data() + n * size_},
+                                                        moden::detail::squared_difference_of<T>{codes + n * size_, start_.data() + n * size_},
                                                         moden::detail::plus{});
             }
             policy_.transform(count_ * size_, add_pull<T>{codes, start_.data(), static_cast<T>(2 * weight), gradient});

@@ -21,16 +21,7 @@ struct subtract_elements {
     MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = a[i] - b[i]; }
 };
 
-/// x * scale + y, to y.
-template <class T>
-struct add_scaled {
-    const T* x;
-    T scale;
-    T* y;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { y[i] += scale * x[i]; }
-};
-
-/// Means over 2 x 2 pixels, or their adjoint: half the extents to the full ones.
+/// Means over 2 x 2 pixels.
 template <class Policy, class T>
 buffer_of<Policy, T> halve(const Policy& policy, const T* pictures, const image_extents& large, const T* zeros) {
     const image_extents small{large.count, large.height / 2, large.width / 2, large.channels};
