@@ -197,7 +197,7 @@ inline void read_synthesis(tensor_inventory& tensors, architecture& result) {
     constexpr std::size_t largest = 1024;
     const auto block = [](std::size_t resolution) { return moden::detail::message("b", resolution); };
     const auto has_block = [&](std::size_t resolution) {
-        const std::string prefix = "synthesis." + block(resolution);
+        const std::string prefix = moden::detail::message("synthesis.b", resolution);
         return tensors.has(prefix + ".conv0.weight") || tensors.has(prefix + ".conv1.weight") || tensors.has(prefix + ".torgb.weight");
     };
     const std::size_t channels_4 = tensors.shape("synthesis.b4.const", 3, "channels x 4 x 4")[0];
@@ -211,11 +211,11 @@ inline void read_synthesis(tensor_inventory& tensors, architecture& result) {
         require<io_error>(r <= largest, tensors.context(), ": has layers of ", r, " x ", r,
                           " pixels, resolutions of 8 to ", largest, " are supported");
         const std::size_t out =
-            tensors.shape("synthesis." + block(r) + ".conv0.weight", 4, "channels x inputs x 3 x 3")[0];
+            tensors.shape(moden::detail::message("synthesis.b", r, ".conv0.weight"), 4, "channels x inputs x 3 x 3")[0];
         read_layer(tensors, result, block(r) + ".conv0", layer_kind::upsampling_convolution, r, in, out, row);
         read_layer(tensors, result, block(r) + ".conv1", layer_kind::convolution, r, out, out, row + 1);
         read_layer(tensors, result, block(r) + ".torgb", layer_kind::to_rgb, r, out, 3, row + 2);
-        tensors.expect_if_there("synthesis." + block(r) + ".resample_filter", {4, 4});
+        tensors.expect_if_there(moden::detail::message("synthesis.b", r, ".resample_filter"), {4, 4});
         result.resolution = r;
         in = out;
     }
