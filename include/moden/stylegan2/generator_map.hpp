@@ -116,7 +116,8 @@ public:
         auto result = policy.template make_tensor<T, 2>({count, input_size()});
         const path_of_point path(policy, *net_, options_);
         const auto start = detail::make_styles<Policy, T>(policy, *net_, path.get(), {1, 0}, point.view().data, nullptr);
-        const auto way_there = detail::record_pass<Policy, T>(policy, *net_, start, options_.synthesis, last_, [](const T*, const detail::image_extents&) {});
+        const auto way_there = detail::record_pass<Policy, T>(policy, *net_, start, options_.synthesis, last_,
+                                                              [](const T*, const detail::image_extents&) {});
         for (std::size_t first = 0; first < count; first += options_.at_once) {
             const std::size_t some = std::min(options_.at_once, count - first);
             detail::pull_back<Policy, T>(policy, *net_, path.get(), start, way_there, last_, some,

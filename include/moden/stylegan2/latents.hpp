@@ -74,6 +74,15 @@ const T* average_of(const generator<Policy, T>& net) {
     return net.weights().w_avg ? net.weights().w_avg->data() : nullptr;
 }
 
+/// w of `count` codes; labels may be null where the model takes none.
+template <class Policy, class T>
+auto map_codes(const Policy& policy, const generator<Policy, T>& net, std::size_t count, const T* z, const T* labels) {
+    const auto layers = chain_of(policy, net).map({count, 0}, z, nullptr, labels);
+    auto w = policy.template make_tensor<T, 2>({count, net.layout().w_dim});
+    policy.copy(static_cast<const T*>(layers.back().data()), w.data(), w.size());
+    return w;
+}
+
 }  // namespace detail
 
 /// The z that NVIDIA's scripts draw for integer seeds: numpy.random.RandomState(seed).randn(z_dim), one row per seed.
@@ -132,11 +141,7 @@ auto map_latents(const Policy& policy, const generator<Policy, T>& net, const Co
                                            layout.c_dim, " labels");
     const auto codes = detail::latent_argument<Policy, T>(policy, z);
     detail::check_latent_shape(codes.view().shape, {layout.z_dim}, "map_latents", "z");
-    const std::size_t count = codes.view().shape[0];
-    const auto layers = detail::chain_of(policy, net).map({count, 0}, codes.view().data, nullptr, nullptr);
-    auto w = policy.template make_tensor<T, 2>({count, layout.w_dim});
-    policy.copy(static_cast<const T*>(layers.back().data()), w.data(), w.size());
-    return w;
+    return detail::map_codes<Policy, T>(policy, net, codes.view().shape[0], codes.view().data, nullptr);
 }
 
 /// The mapping network of a conditional model: z and labels to w.
@@ -157,10 +162,7 @@ auto map_latents(const Policy& policy, const generator<Policy, T>& net, const Co
     const std::size_t count = codes.view().shape[0];
     moden::detail::require<shape_error>(classes.view().shape[0] == count, "stylegan2::map_latents: ", count, " codes and ",
                                         classes.view().shape[0], " labels");
-    const auto layers = detail::chain_of(policy, net).map({count, 0}, codes.view().data, nullptr, classes.view().data);
-    auto w = policy.template make_tensor<T, 2>({count, layout.w_dim});
-    policy.copy(static_cast<const T*>(layers.back().data()), w.data(), w.size());
-    return w;
+    return detail::map_codes<Policy, T>(policy, net, count, codes.view().data, classes.view().data);
 }
 
 /// w+ from w: the same w in every row, truncated if asked for.

@@ -165,12 +165,13 @@ public:
             activations_.push_back(std::move(y));
             images = small;
         }
+        const T* from = x.data();
         for (std::size_t i = 0; i < network_.dense.size(); ++i) {
             const auto& layer = network_.dense[i];
             const bool is_last = i + 1 == network_.dense.size();
             auto y = policy_.template allocate<T>(is_last ? 0 : stack.images() * layer.out);
             T* to = is_last ? result : y.data();
-            policy_.template gemm<T>(T(1), matrix(x.data(), stack.images(), layer.in),
+            policy_.template gemm<T>(T(1), matrix(from, stack.images(), layer.in),
                                      transposed(matrix(layer.weight.data(), layer.out, layer.in)), T(0),
                                      moden::row_major<T, space>(to, stack.images(), layer.out));
             if (is_last) {
@@ -181,8 +182,7 @@ public:
             policy_.transform_rows(others, layer.out,
                                    leaky_slope_of<T>{to + stack.samples * layer.out, to, network_.slope, stack.tangents, 1, layer.out});
             activations_.push_back(std::move(y));
-            x = policy_.template allocate<T>(stack.images() * layer.out);
-            policy_.copy(static_cast<const T*>(activations_.back().data()), x.data(), x.size());
+            from = activations_.back().data();
         }
     }
 
