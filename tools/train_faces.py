@@ -183,19 +183,48 @@ def picture_loss(made: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
     return loss
 
 
+class Factors:
+    """Standardised factors of renders that w shall hold linearly: values, and the square roots of their weights."""
+
+    def __init__(self, renders: Renders):
+        outputs = [o for o in outputs_of(renders.identity_names) if o.name not in MAPS and o.name != "landmarks_2d"]
+        values = np.concatenate([targets_of(renders, o) for o in outputs], 1)
+        emphasis = {"light": 4.0, "hair_style": 0.25, "hair_color": 0.25, "iris_color": 0.25}
+        weights = np.concatenate([np.full(o.size, (emphasis.get(o.name, 1.0) * o.weight / o.size) ** 0.5)
+                                  for o in outputs])
+        self.mean, self.deviation = values.mean(0), np.maximum(values.std(0), 1e-4)
+        self.values = torch.from_numpy(((values - self.mean) / self.deviation).astype(np.float32))
+        self.weights = torch.from_numpy((weights / np.sqrt(np.mean(weights**2))).astype(np.float32))
+
+    def linear_loss(self, predicted: Tensor, index: Tensor) -> Tensor:
+        return ((predicted - self.values[index]) * self.weights).square().mean()
+
+
 class Teacher:
-    """Distance of pictures in the activations of a regressor, which sees an expression where pixels hardly differ."""
+    """Distance of pictures to renders in the activations of a regressor, which sees an expression where pixels hardly
+    differ, and the distance of what it reads to the factors. A regressor that explains the share r2 of a factor's
+    variance reads r2 times its deviation from the mean, so that is what it shall read."""
 
-    def __init__(self, path: str):
-        self.regressor = Regressor.from_tensors(read_safetensors(path)[0])
+    def __init__(self, options: argparse.Namespace, factors: Factors):
+        tensors, described = read_safetensors(options.teacher)
+        self.regressor = Regressor.from_tensors(tensors)
+        self.lesson, self.reading, self.factors = options.lesson, options.reading, factors
+        share = [float(o["r2"]) for o in json.loads(described["outputs"]) for _ in range(o["size"])]
+        self.share = torch.tensor(share[:factors.values.shape[1]]).clamp(min=0)
+        self.mean, self.deviation = (torch.from_numpy(a.astype(np.float32)) for a in (factors.mean, factors.deviation))
 
-    def __call__(self, made: Tensor, wanted: Tensor) -> Tensor:
+    def __call__(self, made: Tensor, wanted: Tensor, index: Tensor, values: Dict[str, float]) -> Tensor:
         with torch.no_grad():
             targets = self.regressor.stages(wanted, BF16)
-        loss = torch.zeros([])
-        for stage, target in zip(self.regressor.stages(made, BF16), targets):
-            loss = loss + (stage - target).abs().float().mean() / target.abs().float().mean()
-        return loss
+        stages = self.regressor.stages(made, BF16)
+        lesson = torch.zeros([])
+        for stage, target in zip(stages, targets):
+            lesson = lesson + (stage - target).abs().float().mean() / target.abs().float().mean()
+        read = self.regressor.dense[-1](stages[-1])[:, :len(self.share)]
+        error = (read - self.mean) / self.deviation - self.share * self.factors.values[index]
+        reading = (self.share * self.factors.weights * error).square().mean()
+        values.update(lesson=lesson.item(), reading=reading.item())
+        return self.lesson * lesson + self.reading * reading
 
 
 class Pairs:
@@ -219,18 +248,6 @@ class Pairs:
         return index, z, from_bytes(self.renders["images"][at]), weights
 
 
-def readable_factors(renders: Renders) -> Tuple[Tensor, Tensor]:
-    """Standardised factors that w shall hold linearly, and the square roots of their weights."""
-    outputs = [o for o in outputs_of(renders.identity_names) if o.name not in MAPS and o.name != "landmarks_2d"]
-    values = np.concatenate([targets_of(renders, o) for o in outputs], 1)
-    emphasis = {"light": 4.0, "hair_style": 0.25, "hair_color": 0.25, "iris_color": 0.25}
-    weights = np.concatenate([np.full(o.size, (emphasis.get(o.name, 1.0) * o.weight / o.size) ** 0.5)
-                              for o in outputs])
-    weights /= np.sqrt(np.mean(weights**2))
-    return torch.from_numpy(((values - values.mean(0)) / np.maximum(values.std(0), 1e-4)).astype(np.float32)), \
-        torch.from_numpy(weights.astype(np.float32))
-
-
 def generator_groups(model: Generator, mapping_factor: float) -> List[Dict[str, Any]]:
     """The mapping network's stored weights are 100 times as large as they act, so its rate has a factor."""
     return [{"params": list(model.synthesis.parameters()), "factor": 1.0},
@@ -243,18 +260,17 @@ def write_samples(model: Generator, path: str, count: int = 64) -> None:
         write_png(path, sheet(to_bytes(model(z)), 16))
 
 
-def teach_mapping(model: Generator, readout: torch.nn.Linear, pairs: Pairs, factors: Tensor, weights: Tensor,
-                  steps: int) -> None:
+def teach_mapping(model: Generator, readout: torch.nn.Linear, pairs: Pairs, factors: Factors, steps: int) -> None:
     """Before any picture is made: w learns to hold the factors linearly. Takes seconds, and the synthesis network then
     starts with something to read."""
     optimizer = torch.optim.Adam([{"params": list(model.mapping.parameters()), "factor": 700.0},
                                   {"params": list(readout.parameters())}], betas=(0.9, 0.99))
-    order = Batches(len(factors), 512, 5)
+    order = Batches(len(factors.values), 512, 5)
     total = 0.0
     for step in range(steps):
         index = order(step)
         w = model.mapping(pairs.codes(index, torch.Generator().manual_seed(step)))
-        linear_loss = ((readout(w) - factors[index]) * weights).square().mean()
+        linear_loss = factors.linear_loss(readout(w), index)
         loss = linear_loss + 0.01 * w.mean(0).square().mean()  # no offset that all samples share
         set_rate(optimizer, 3e-3 * min(1.0, (step + 1) / 100) * cosine(step / steps, 1.0, 0.02))
         optimizer.zero_grad()
@@ -270,29 +286,27 @@ def train_warm(options: argparse.Namespace, team: Team) -> None:
     renders = Renders(options.renders)
     torch.manual_seed(2)
     model = Generator()
-    factors, factor_weights = readable_factors(renders)
-    readout = torch.nn.Linear(model.w_dim, factors.shape[1])
+    factors = Factors(renders)
+    readout = torch.nn.Linear(model.w_dim, factors.values.shape[1])
     pairs = Pairs(renders, options.batch, 2, model.z_dim, team)
     if not os.path.exists(os.path.join(options.work, "warm.pt")):
-        teach_mapping(model, readout, pairs, factors, factor_weights, 6000)
+        teach_mapping(model, readout, pairs, factors, 6000)
     ema = copy.deepcopy(model).requires_grad_(False)
     groups = generator_groups(model, 15.0) + [{"params": list(readout.parameters()), "factor": 0.5}]
     optimizer = torch.optim.Adam(groups, lr=options.rate, betas=(0.9, 0.99), eps=1e-8)
     trainer = Trainer(os.path.join(options.work, "warm.pt"), options.steps, options.batch, 100, team)
     trainer.restore(model=model, ema=ema, readout=readout, optimizer=optimizer)
-    teacher = Teacher(options.teacher) if options.teacher else None
+    teacher = Teacher(options, factors) if options.teacher else None
     while trainer.step < trainer.steps:
         index, z, wanted, weights = pairs(trainer.step)
         w = model.mapping(z)
         made = model.synthesis(model.broadcast(w), "none", BF16)  # noise could only hurt here
         image_loss = picture_loss(made, wanted, weights)
-        linear_loss = ((readout(w) - factors[index]) * factor_weights).square().mean()
+        linear_loss = factors.linear_loss(readout(w), index)
         loss = image_loss + options.linear * linear_loss
         values = {"image": image_loss.item(), "linear": linear_loss.item()}
         if teacher:
-            lesson = teacher(made, wanted)
-            loss = loss + options.lesson * lesson
-            values["lesson"] = lesson.item()
+            loss = loss + teacher(made, wanted, index, values)
         warm_up = min(1.0, (trainer.step + 1) / 200)
         set_rate(optimizer, warm_up * cosine(trainer.progress(), options.rate, 0.02 * options.rate))
         optimizer.zero_grad()
@@ -362,8 +376,8 @@ def train_adversarial(options: argparse.Namespace, team: Team) -> None:
     torch.manual_seed(3)
     model, discriminator, path_length = Generator(), Discriminator(), PathLength(team)
     ema = copy.deepcopy(model).requires_grad_(False)
-    factors, factor_weights = readable_factors(renders)
-    readout = torch.nn.Linear(model.w_dim, factors.shape[1])
+    factors = Factors(renders)
+    readout = torch.nn.Linear(model.w_dim, factors.values.shape[1])
     groups = generator_groups(model, options.mapping) + [{"params": list(readout.parameters()), "factor": 1.0}]
     optimizer = torch.optim.Adam(groups, lr=options.rate, betas=(0.0, 0.99))
     critic = torch.optim.Adam(discriminator.parameters(), lr=options.critic_rate, betas=(0.0, 0.99))
@@ -382,7 +396,7 @@ def train_adversarial(options: argparse.Namespace, team: Team) -> None:
     paired = int(options.paired * batch)
     pairs = Pairs(renders, paired * team.size, 4, model.z_dim, team)
     order = Batches(len(renders), options.batch, 3)
-    teacher = Teacher(options.teacher) if options.teacher else None
+    teacher = Teacher(options, factors) if options.teacher else None
     judge = Judge(options.judge, options.heldout) if options.judge and team.leads else None
     torch.manual_seed(1000 * trainer.step + team.rank)
     while trainer.step < trainer.steps:
@@ -413,13 +427,11 @@ def train_adversarial(options: argparse.Namespace, team: Team) -> None:
         critic.step()
 
         anchor = picture_loss(made[:paired], wanted, weights)
-        linear = ((readout(w[:paired]) - factors[index]) * factor_weights).square().mean()
+        linear = factors.linear_loss(readout(w[:paired]), index)
         loss = options.anchor * anchor + options.linear * linear
         values.update(anchor=anchor.item(), linear=linear.item())
         if teacher:
-            lesson = teacher(made[:paired], wanted)
-            loss = loss + options.lesson * lesson
-            values["lesson"] = lesson.item()
+            loss = loss + teacher(made[:paired], wanted, index, values)
         if not warming:
             discriminator.requires_grad_(False)
             layers = discriminator.layers(made, BF16)
@@ -528,6 +540,7 @@ def parse(arguments: List[str]) -> argparse.Namespace:
     def add_teacher(one: argparse.ArgumentParser) -> None:
         one.add_argument("--teacher", help="regressor in whose activations pictures shall agree with renders")
         one.add_argument("--lesson", type=float, default=0.5, help="weight of that agreement")
+        one.add_argument("--reading", type=float, default=0.5, help="weight of what it reads against the factors")
 
     one = training("regressor", "image -> factors, landmarks, coarse maps", 6800, 64, 2e-3, 1000)
     one.add_argument("--heldout", required=True, help="packed renders to judge by")
