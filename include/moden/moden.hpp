@@ -7,6 +7,15 @@
 #include <moden/core/random.hpp>
 #include <moden/core/status.hpp>
 #include <moden/core/tensor.hpp>
+#include <moden/editing/direction_algebra.hpp>
+#include <moden/editing/line_intersection.hpp>
+#include <moden/editing/linear_boundary.hpp>
+#include <moden/editing/linear_directions.hpp>
+#include <moden/editing/parameter_estimation.hpp>
+#include <moden/editing/path_length.hpp>
+#include <moden/editing/semantic_directions.hpp>
+#include <moden/editing/stacked_model.hpp>
+#include <moden/editing/tensor_model.hpp>
 #include <moden/linalg/decompositions.hpp>
 #include <moden/linalg/low_rank.hpp>
 #include <moden/maps/check_derivatives.hpp>

@@ -1,0 +1,209 @@
+#pragma once
+
+// From the parameters of a tensor model to codes, and back from codes to coordinates of its code basis.
+
+#include <cmath>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include <moden/core/elementwise.hpp>
+#include <moden/core/tensor_traits.hpp>
+#include <moden/editing/factor_mode.hpp>
+
+namespace moden::detail {
+
+template <class Policy, class T>
+using buffer_for = decltype(std::declval<const Policy&>().template allocate<T>(0));
+
+/// Parameter vectors of all modes in subspace coordinates: per mode count x R_k.
+template <class Policy, class T>
+struct parameter_rows {
+    std::size_t count = 0;
+    extents ranks = {};
+    std::vector<buffer_for<Policy, T>> rows = {};
+};
+
+/// result(n, i b + j) = left(n, i) right(n, j).
+template <class T>
+struct outer_of_rows {
+    const T* left;
+    const T* right;
+    std::size_t a, b;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t index) const {
+        const std::size_t n = index / (a * b), i = index / b % a, j = index % b;
+        result[index] = left[n * a + i] * right[n * b + j];
+    }
+};
+
+/// What a model's codes are counted from: differences are counted from zero.
+enum class code_origin { mean, zero };
+
+/// code = mean + scale * code; mean may be null.
+template <class T>
+struct restore_scale {
+    const T* mean;
+    const T* scale;
+    std::size_t size;
+    T* codes;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const {
+        codes[i] = (mean == nullptr ? T(0) : mean[i % size]) + scale[i % size] * codes[i];
+    }
+};
+
+/// result = (code - mean) / scale.
+template <class T>
+struct apply_scale {
+    const T* codes;
+    const T* mean;
+    const T* scale;
+    std::size_t size;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = (codes[i] - mean[i % size]) / scale[i % size]; }
+};
+
+/// result += added.
+template <class T>
+struct add_to {
+    const T* added;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] += added[i]; }
+};
+
+/// result = left - right.
+template <class T>
+struct difference_of {
+    const T* left;
+    const T* right;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = left[i] - right[i]; }
+};
+
+/// Brings a row to length 1; rows of zeros stay.
+template <class T>
+struct normalize_row {
+    T* rows;
+    std::size_t size;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
+        double square = 0;
+        for (std::size_t i = 0; i < size; ++i) {
+            square += static_cast<double>(rows[n * size + i]) * static_cast<double>(rows[n * size + i]);
+        }
+        const double factor = square > 0 ? 1 / std::sqrt(square) : 0;
+        for (std::size_t i = 0; i < size; ++i) {
+            rows[n * size + i] = static_cast<T>(factor * static_cast<double>(rows[n * size + i]));
+        }
+    }
+};
+
+template <class Policy, class T, class Matrix>
+auto dense_view(const Policy&, const Matrix& matrix) {
+    return row_major<const T, typename Policy::memory_space>(matrix.data(), matrix.shape()[0], matrix.shape()[1]);
+}
+
+/// Parameters of every mode as q = U' q', whatever they are given in.
+template <class Policy, class T, class Model, class Matrix>
+parameter_rows<Policy, T> subspace_rows(const Policy& policy, const Model& model, const std::vector<Matrix>& parameters,
+                                        parameter_basis basis, const char* function) {
+    using space = typename Policy::memory_space;
+    static_assert(std::is_same_v<T, value_type_of<Matrix>>, "moden: parameters and model hold different types");
+    require<shape_error>(parameters.size() == model.modes.size(), function, ": parameters of ", parameters.size(),
+                         " modes for a model of ", model.modes.size(), " (", names_of(model.modes), ")");
+    parameter_rows<Policy, T> result;
+    for (std::size_t k = 0; k < parameters.size(); ++k) {
+        const auto argument = evaluate(policy, parameters[k]);
+        const auto given = as_matrix(argument.view(), function, "a parameter matrix");
+        const bool canonical = basis == parameter_basis::canonical;
+        const std::size_t width = canonical ? model.level_count(k) : model.rank(k);
+        require<shape_error>(given.columns == width, function, ": parameters of mode '", model.modes[k].name, "' have ",
+                             given.columns, " entries (expected ", width, canonical ? ", one per level)" : ", the rank)");
+        require<shape_error>(k == 0 || given.rows == result.count, function, ": parameters of ", given.rows, " codes for mode '",
+                             model.modes[k].name, "' and of ", result.count, " for '", model.modes[0].name, "'");
+        result.count = given.rows;
+        result.ranks.push_back(model.rank(k));
+        auto rows = policy.template allocate<T>(given.rows * model.rank(k));
+        const auto target = row_major<T, space>(rows.data(), given.rows, model.rank(k));
+        if (given.rows == 0) {
+        } else if (canonical) {
+            policy.template gemm<T>(T(1), given, dense_view<Policy, T>(policy, model.decomposition.factors[k + 1]), T(0), target);
+        } else {
+            policy.copy(given.data, rows.data(), given.rows * given.columns);
+        }
+        result.rows.push_back(std::move(rows));
+    }
+    return result;
+}
+
+/// count x R_1 R_2 ...: outer products of every code's parameter vectors, the last mode fastest; without mode `skip`.
+template <class Policy, class T>
+buffer_for<Policy, T> outer_products(const Policy& policy, const parameter_rows<Policy, T>& parameters,
+                                     std::size_t skip = static_cast<std::size_t>(-1)) {
+    std::size_t width = 1;
+    auto product = policy.template allocate<T>(parameters.count);
+    policy.transform(parameters.count, fill_with<T>{product.data(), T(1)});
+    for (std::size_t k = 0; k < parameters.rows.size(); ++k) {
+        if (k == skip) {
+            continue;
+        }
+        auto next = policy.template allocate<T>(parameters.count * width * parameters.ranks[k]);
+        policy.transform(next.size(), outer_of_rows<T>{product.data(), parameters.rows[k].data(), width, parameters.ranks[k], next.data()});
+        width *= parameters.ranks[k];
+        product = std::move(next);
+    }
+    return product;
+}
+
+/// codes = mean + scale * (products S_(0)' U_0'), or without the mean.
+template <class Policy, class T, class Model>
+void codes_of_products(const Policy& policy, const Model& model, const T* products, std::size_t count, T* codes,
+                       code_origin origin = code_origin::mean) {
+    using space = typename Policy::memory_space;
+    if (count == 0) {
+        return;
+    }
+    const auto& core = model.decomposition.core;
+    const auto basis = dense_view<Policy, T>(policy, model.decomposition.factors[0]);
+    const std::size_t width = core.size() / basis.columns;
+    const auto reduced = policy.template allocate<T>(count * basis.columns);
+    const auto coordinates = row_major<T, space>(reduced.data(), count, basis.columns);
+    policy.template gemm<T>(T(1), row_major<const T, space>(products, count, width),
+                            transposed(row_major<const T, space>(core.data(), basis.columns, width)), T(0), coordinates);
+    policy.template gemm<T>(T(1), coordinates, transposed(basis), T(0), row_major<T, space>(codes, count, basis.rows));
+    policy.transform(count * basis.rows, restore_scale<T>{origin == code_origin::mean ? model.mean.data() : nullptr,
+                                                          model.scale.data(), basis.rows, codes});
+}
+
+/// Codes as the model sees them, (code - mean) / scale; checks their size.
+template <class Policy, class T, class Model>
+buffer_for<Policy, T> scaled_codes(const Policy& policy, const Model& model, const tensor_view_of<Policy, T>& codes,
+                                   const char* function) {
+    const std::size_t size = model.code_size();
+    require<shape_error>(codes.order() == 2 && codes.shape[1] == size, function, ": codes of ", codes.shape,
+                         " for a model of codes with ", size, " entries (expected N x ", size, ")");
+    require_finite(policy, codes.data, codes.size(), function, "the codes");
+    auto result = policy.template allocate<T>(codes.size());
+    policy.transform(codes.size(), apply_scale<T>{codes.data, model.mean.data(), model.scale.data(), size, result.data()});
+    return result;
+}
+
+/// Refuses masks in which a level has no observed code at all.
+template <class Policy, class T, class Space>
+void check_all_levels_observed(const Policy& policy, const tensor_view<const T, Space>& mask, const std::vector<factor_mode>& modes) {
+    std::vector<T> observed(mask.size());
+    policy.download(mask.data, observed.data(), observed.size());
+    for (std::size_t k = 0; k < modes.size(); ++k) {
+        const mode_geometry geometry = geometry_of(mask.shape, k);
+        for (std::size_t level = 0; level < geometry.extent; ++level) {
+            bool any = false;
+            for (std::size_t i = 0; i < geometry.fibers() && !any; ++i) {
+                const std::size_t slab = i / geometry.columns, column = i % geometry.columns;
+                any = observed[(slab * geometry.extent + level) * geometry.columns + column] != T(0);
+            }
+            require<argument_error>(any, "fit_tensor_model: no code of mode '", modes[k].name, "' has level '",
+                                    modes[k].levels[level], "' (all of its combinations are missing)");
+        }
+    }
+}
+
+}  // namespace moden::detail
