@@ -385,3 +385,39 @@ TEST_CASE_TEMPLATE("a code in a batch is mapped as it is alone", Cell, MODEN_TES
         }
     }
 }
+
+// ---- affine maps -----------------------------------------------------------------------------------------------------
+
+TEST_CASE_TEMPLATE("affine maps of the convolutions", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const auto net = load_model<T>(policy, random_model({}, 31));
+    const auto& layout = net.layout();
+    //! [affine_weights]
+    const auto weights = moden::stylegan2::affine_weights(policy, net, 1, 3);  // convolutions of rows 1 to 3 of w+
+    //! [affine_weights]
+    const auto a = to_host_tensor(policy, weights);
+    // What a difference of w does to styles.
+    const auto w = random_tensor<T, 2>({2, layout.w_dim}, 3);
+    const auto made = to_host_tensor(policy, stylegan2::styles(policy, net, stylegan2::to_w_plus(policy, net, to_policy(policy, w))));
+    std::size_t row = 0;
+    for (const auto& layer : layout.layers) {
+        if (layer.kind == stylegan2::layer_kind::to_rgb || layer.ws_row < 1 || layer.ws_row > 3) {
+            continue;
+        }
+        for (std::size_t c = 0; c < layer.in; ++c, ++row) {
+            double expected = 0;
+            for (std::size_t i = 0; i < layout.w_dim; ++i) {
+                expected += static_cast<double>(a(row, i)) * (static_cast<double>(w(1, i)) - static_cast<double>(w(0, i)));
+            }
+            const double got = static_cast<double>(made(1, layer.style_offset + c)) - static_cast<double>(made(0, layer.style_offset + c));
+            CHECK(got == doctest::Approx(expected).epsilon(1e3 * Cell::eps).scale(1));
+        }
+    }
+    CHECK(row == a.shape()[0]);
+    CHECK(row > 0);
+    CHECK_THROWS_AS(stylegan2::affine_weights(policy, net, layout.num_ws), shape_error);
+    CHECK_THROWS_AS(stylegan2::affine_weights(policy, net, 1, layout.num_ws), shape_error);
+    CHECK_THROWS_WITH_AS(stylegan2::affine_weights(policy, net, layout.num_ws - 1, 1), doctest::Contains("no convolution"), shape_error);
+}

@@ -208,4 +208,44 @@ auto styles(const Policy& policy, const generator<Policy, T>& net, const Codes& 
     return result;
 }
 
+/// The affine maps from w to the styles of the 3 x 3 convolutions, one below the other: what weight_directions takes.
+///
+/// \param policy  the generator's
+/// \param net     generator
+/// \param first   first row of w+
+/// \param count   how many rows; default: all from the first on
+/// \return        (sum of the input channels of those rows' convolutions) x w_dim, as they act: style = A w + b
+/// \throws shape_error if the generator has no such rows, or none of them styles a convolution
+///
+/// Source: 001 Eq. 2.23 (Shen & Zhou 2021, who leave torgb out as well).
+/// \snippet tests/stylegan2/latents.cpp affine_weights
+template <execution_policy Policy, class T>
+auto affine_weights(const Policy& policy, const generator<Policy, T>& net, std::size_t first = 0,
+                    std::size_t count = static_cast<std::size_t>(-1)) {
+    const architecture& layout = net.layout();
+    using moden::detail::require;
+    require<shape_error>(first < layout.num_ws, "stylegan2::affine_weights: rows from ", first, " of ", layout.num_ws);
+    count = count == static_cast<std::size_t>(-1) ? layout.num_ws - first : count;
+    require<shape_error>(count <= layout.num_ws - first, "stylegan2::affine_weights: rows ", first, " to ", first + count, " of ",
+                         layout.num_ws);
+    std::vector<std::size_t> chosen;
+    std::size_t rows = 0;
+    for (std::size_t i = 0; i < layout.layers.size(); ++i) {
+        const synthesis_layer& layer = layout.layers[i];
+        if (layer.kind != layer_kind::to_rgb && layer.ws_row >= first && layer.ws_row < first + count) {
+            chosen.push_back(i);
+            rows += layer.in;
+        }
+    }
+    require<shape_error>(rows > 0, "stylegan2::affine_weights: no convolution has its styles from rows ", first, " to ", first + count);
+    auto result = policy.template make_tensor<T, 2>({rows, layout.w_dim});
+    T* to = result.data();
+    for (const std::size_t i : chosen) {
+        const auto& weight = net.weights().layers[i].affine.weight;
+        policy.copy(static_cast<const T*>(weight.data()), to, weight.size());
+        to += weight.size();
+    }
+    return result;
+}
+
 }  // namespace moden::stylegan2
