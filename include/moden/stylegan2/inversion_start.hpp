@@ -32,7 +32,7 @@ struct inversion_start {
 struct inversion_start_options {
     std::size_t size = 16;       ///< squares along a side; a power of two, at most the resolution
     std::size_t samples = 4096;  ///< pictures to learn from
-    double ridge = 1e-3;         ///< times the mean square of the features, added to their Gram matrix per sample
+    double ridge = 0.1;          ///< times the mean square of the features, added to their Gram matrix per sample
     std::uint64_t seed = 0;
 };
 
