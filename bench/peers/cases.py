@@ -9,6 +9,8 @@
     randomized_svd/MxN/K/DTYPE
     stylegan2/OPERATION/RESOLUTION/CHANNEL_BASE/DTYPE
                                              forward, or jvpK or vjpK: K tangents or cotangents in one call
+    tensor_model/fit/SHAPE/DTYPE             centring and HOSVD of codes, nothing truncated
+    tensor_model/estimate/SHAPE/nN/DTYPE     parameter vectors of N codes in the model of a SHAPE tensor
 """
 from __future__ import annotations
 
@@ -36,6 +38,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     "reconstruct": ("numpy", *_LIBRARIES, "torch"),
     "randomized_svd": (*_LIBRARIES, "torch", "numpy-handwritten"),
     "stylegan2": ("torch",),
+    "tensor_model": ("tntorch", "torch", "numpy-handwritten"),
 }
 ALL_PEERS = ("numpy", "tensorly-numpy", "tensorly-torch", "tntorch", "torch", "numpy-handwritten")
 
@@ -55,6 +58,7 @@ class Case:
     count: int = 1  # of tangents or cotangents
     resolution: int = 0
     channel_base: int = 0
+    # tensor_model: operation "fit" or "estimate", count of codes
 
     @property
     def slabs(self) -> tuple[int, int, int]:
@@ -72,7 +76,9 @@ class Case:
 
     @property
     def peers(self) -> tuple[str, ...]:
-        return PEERS[self.kind]
+        if self.operation == "fit":
+            return ("tntorch", "numpy-handwritten")
+        return ("torch",) if self.operation == "estimate" else PEERS[self.kind]
 
 
 def slabs(shape: tuple[int, ...], mode: int) -> tuple[int, int, int]:
@@ -86,6 +92,8 @@ def parse(name: str) -> Case:
         raise ValueError(f"no peers know the case '{name}'")
     if kind == "stylegan2":
         return _parse_stylegan2(name)
+    if kind == "tensor_model":
+        return _parse_tensor_model(name)
     try:
         shape = tuple(int(extent) for extent in parts[0].split("x"))
         fields: dict = {"dtype": {"f32": "float32", "f64": "float64"}[parts[-1]]}
@@ -115,3 +123,14 @@ def _parse_stylegan2(name: str) -> Case:
     fields = {"operation": forward or derivative, "count": int(count or 1)}
     fields |= {"resolution": int(resolution), "channel_base": int(channel_base)}
     return Case(name, "stylegan2", (fields["count"], 3, int(resolution), int(resolution)), "float32", **fields)
+
+
+def _parse_tensor_model(name: str) -> Case:
+    match = re.fullmatch(r"tensor_model/(?:(fit)|(estimate))/(\d+(?:x\d+)+)(?:/n([1-9]\d*))?/(f32|f64)", name)
+    if not match or bool(match[2]) != bool(match[4]):
+        raise ValueError(f"cannot read the case name '{name}'")
+    fit, estimate, shape, count, dtype = match.groups()
+    extents = tuple(int(extent) for extent in shape.split("x"))
+    ranks = (min(extents[0], prod(extents[1:])), *extents[1:])
+    wide = {"f32": "float32", "f64": "float64"}[dtype]
+    return Case(name, "tensor_model", extents, wide, ranks=ranks, operation=fit or estimate, count=int(count or 1))

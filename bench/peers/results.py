@@ -56,8 +56,16 @@ def _largest_error(result: np.ndarray, reference: np.ndarray) -> float:
 def relative_error(case: Case, result: Any, tensor: np.ndarray | None, reference: np.ndarray | None) -> float | None:
     """|result - reference| / |reference|, for decompositions of the reconstruction against the input; None for copies.
 
-    In the Frobenius norm, of StyleGAN2's results in the largest element.
+    In the Frobenius norm, of StyleGAN2's results in the largest element. Of estimated parameters: how far the mean objective is above
+    the reference's.
     """
+    if case.kind == "tensor_model":
+        import tensor_model_fit
+        import tensor_model_peer
+
+        if case.operation == "estimate":
+            return tensor_model_peer.excess(to_numpy(result), tensor)
+        return tensor_model_fit.relative_error(case, result, tensor)
     if case.kind == "stylegan2":
         return _largest_error(to_numpy(result).reshape(case.count, -1)[case.reference_rows], reference)
     if reference is not None:

@@ -26,6 +26,11 @@ def make_variants(peer: str, case: Any, inputs: dict, folder: Path) -> dict[str,
         import stylegan2_peer
 
         return stylegan2_peer.variants(case, inputs, stylegan2_model.load_safetensors(folder / "weights.safetensors"))
+    if case.kind == "tensor_model":
+        import tensor_model_fit
+        import tensor_model_peer
+
+        return tensor_model_peer.variants(case, inputs) if case.operation == "estimate" else tensor_model_fit.variants(peer, case, inputs)
     if peer == "numpy":
         import numpy_peer as module
     elif peer == "numpy-handwritten":
@@ -60,7 +65,7 @@ class Worker:
         self.case = cases.parse(name)
         files = sorted(folder.glob("*.npy"))
         inputs = {file.stem: np.load(file) for file in files if file.stem != "reference"}
-        self.tensor = inputs.get("tensor")
+        self.tensor = inputs.get("tensor", inputs.get("objective"))
         reference = folder / "reference.npy"
         self.reference = np.load(reference, mmap_mode="r") if reference.exists() else None
         self.variants = make_variants(peer, self.case, inputs, folder)

@@ -1,0 +1,53 @@
+"""Fits of tensor models by the peers: the mean over samples subtracted, then their HOSVD."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable
+
+import numpy as np
+
+from cases import Case
+
+LOOKED_AT = 16  # samples
+
+
+def variants(peer: str, case: Case, inputs: dict[str, np.ndarray]) -> dict[str, Callable[[], Any]]:
+    tensor = inputs["tensor"]
+    axes = tuple(range(1, tensor.ndim))
+    if peer == "tntorch":
+        import tntorch_peer as module
+    else:
+        import numpy_handwritten_peer as module
+
+    def fit(name: str) -> Any:
+        mean = tensor.mean(axes, keepdims=True)
+        return mean, module.variants(replace(case, kind="st_hosvd"), {"tensor": tensor - mean})[name]()
+
+    names = list(module.variants(replace(case, kind="st_hosvd"), {"tensor": tensor}))
+    return {name: lambda n=name: fit(n) for name in names}
+
+
+def samples(shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of the samples that are rebuilt for the error."""
+    count = int(np.prod(shape[1:]))
+    return np.unique(np.linspace(0, count - 1, LOOKED_AT).astype(int))
+
+
+def relative_error(case: Case, result: Any, tensor: np.ndarray) -> float:
+    """Of some codes, rebuilt from core and factors, less the mean."""
+    from tntorch_peer import core_and_factors
+
+    mean, model = result
+    core, factors = core_and_factors(model) if hasattr(model, "Us") else model
+    to_numpy = lambda array: array if isinstance(array, np.ndarray) else array.detach().numpy()  # noqa: E731
+    core, factors = to_numpy(core), [to_numpy(factor) for factor in factors]
+    chosen = samples(tensor.shape)
+    levels = np.unravel_index(chosen, tensor.shape[1:])
+    made = []
+    for n in range(len(chosen)):
+        part = core
+        for mode in reversed(range(1, tensor.ndim)):
+            part = part @ factors[mode][levels[mode - 1][n]] if mode == part.ndim - 1 else np.tensordot(part, factors[mode][levels[mode - 1][n]], (mode, 0))
+        made.append(factors[0] @ part)
+    exact = (tensor.reshape(tensor.shape[0], -1)[:, chosen] - mean.reshape(-1, 1)).T.astype(np.float64)
+    return float(np.linalg.norm(np.array(made, np.float64) - exact) / np.linalg.norm(exact))
