@@ -1,6 +1,6 @@
 // Benchmarks of tensor models of codes; bench/README.md says how they are measured, bench/compare runs them beside their peers.
 //
-// tensor_model/fit/SHAPE/DTYPE          fit_tensor_model, nothing truncated
+// tensor_model/fit/SHAPE/DTYPE          fit_tensor_model, nothing truncated, without a basis of codes
 // tensor_model/estimate/SHAPE/nN/DTYPE  estimate_parameters of N codes, with ridge and sum-to-one terms
 // The folder MODEN_BENCH_INPUTS holds tensor.npy, or core.npy, factor_n.npy, codes.npy, weight.npy and objective.npy.
 
@@ -59,13 +59,11 @@ double error_of_codes(const dynamic_tensor<T>& tensor, const model<T>& fitted) {
     return std::sqrt(difference / norm);
 }
 
-/// Gram matrices, both ways of the largest products, and the core.
+/// Gram matrices and products of the factor modes.
 double fit_flops(const moden::extents& shape) {
-    const double size = static_cast<double>(shape[0]), samples = static_cast<double>(moden::element_count(shape)) / size;
-    double flops = size * samples * std::min(size, samples) * (size > samples ? 3 : 1) + 2 * size * samples * std::min(size, samples);
-    const double reduced = std::min(size, samples) * samples;
+    double flops = 0;
     for (std::size_t k = 1; k < shape.size(); ++k) {
-        flops += 3 * reduced * static_cast<double>(shape[k]);
+        flops += 3 * static_cast<double>(moden::element_count(shape)) * static_cast<double>(shape[k]);
     }
     return flops;
 }
@@ -75,11 +73,10 @@ void add_fit(const moden::extents& shape) {
     const std::string name = "tensor_model/fit/" + moden_bench::joined(shape, 'x') + "/" + moden_bench::type_name<T>();
     moden_bench::add<T>(name, [=] {
         const auto tensor = std::make_shared<dynamic_tensor<T>>(moden_bench::input<T>("tensor", shape));
-        const std::size_t samples = tensor->size() / shape[0], rank = std::min(shape[0], samples);
-        const std::size_t result_bytes = sizeof(T) * rank * (samples + shape[0]);
+        const std::size_t result_bytes = sizeof(T) * tensor->size();
         return moden_bench::figures_of(
             fit_flops(shape), static_cast<double>(sizeof(T) * tensor->size() + result_bytes), result_bytes,
-            [=] { return moden::fit_tensor_model(cpu, *tensor, numbered_modes(shape)); },
+            [=] { return moden::fit_tensor_model(cpu, *tensor, numbered_modes(shape), {.basis = moden::code_basis::none}); },
             [=](const model<T>& fitted) { return error_of_codes(*tensor, fitted); });
     });
 }

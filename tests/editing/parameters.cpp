@@ -267,6 +267,26 @@ TEST_CASE_TEMPLATE("parameter tensors of full rank", Cell, MODEN_TEST_CELLS) {
     CHECK(frobenius(to_array(policy, held)) < frobenius(to_array(policy, parameters)));
 }
 
+TEST_CASE_TEMPLATE("a basis of codes changes nothing but the cost", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const moden::extents small{40, 5, 3, 2};  // fewer parameters than entries of a code
+    const auto latents = to_policy(policy, to_tensor<T, 4>(planted_codes(small)));
+    const auto with = moden::fit_tensor_model(policy, latents, face_modes(small));
+    const auto without = moden::fit_tensor_model(policy, latents, face_modes(small), {.basis = moden::code_basis::none});
+    const auto codes = to_policy(policy, to_tensor<T, 2>(random_matrix(4, 40, 3)));
+    const moden::parameter_estimation_options options{.penalties = {{.ridge = 0.1, .sum_to_one = 1}}, .tolerance = 1e-12, .max_iterations = 1000};
+    const auto a = moden::estimate_parameters(policy, with, codes, options);
+    const auto b = moden::estimate_parameters(policy, without, codes, options);
+    for (std::size_t n = 0; n < 4; ++n) {
+        CHECK(a.objective[n] == doctest::Approx(b.objective[n]).epsilon(1e-4));
+    }
+    const array near_a = to_array(policy, moden::synthesize_codes(policy, with, moden::estimate_parameter_tensor(policy, with, codes, {.ridge = 1e-3})));
+    const array near_b = to_array(policy, moden::synthesize_codes(policy, without, moden::estimate_parameter_tensor(policy, without, codes, {.ridge = 1e-3})));
+    CHECK(relative_difference(near_a, near_b) < (std::is_same_v<T, float> ? 1e-3 : 1e-10));
+}
+
 TEST_CASE_TEMPLATE("the order of the factor modes does not matter", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     using Policy = typename Cell::policy;

@@ -58,6 +58,25 @@ TEST_CASE_TEMPLATE("a tensor model reproduces the codes it was fitted to", Cell,
         CHECK(model.code_size() == 30);
         CHECK(model.level_count(1) == 4);
     }
+    SUBCASE("without a basis of codes") {
+        const auto model = moden::fit_tensor_model(policy, latents, modes, {.basis = moden::code_basis::none});
+        const auto made = moden::synthesize_codes(policy, model, to_policy(policy, all_levels<T>(shape)));
+        CHECK(relative_difference(to_array(policy, made), as_rows(codes)) < 100 * Cell::eps);
+        CHECK(model.code_size() == 30);
+        // The factors are those of the model with a basis, and so is the product of core and basis.
+        const auto other = moden::fit_tensor_model(policy, latents, modes, {.hosvd = {.mode_order = {1, 2, 3, 0}}});
+        for (std::size_t n = 1; n < 4; ++n) {
+            CHECK(relative_difference(to_array(policy, model.decomposition.factors[n]), to_array(policy, other.decomposition.factors[n])) < 1e5 * Cell::eps);
+        }
+        const array product = mode_product(to_array(policy, other.decomposition.core), to_array(policy, other.decomposition.factors[0]), 0);
+        CHECK(relative_difference(to_array(policy, model.decomposition.core), product) < 1e4 * Cell::eps);
+        const auto truncated = moden::fit_tensor_model(policy, latents, modes, {.basis = moden::code_basis::none, .hosvd = {.ranks = {30, 3, 3, 2}}});
+        CHECK(truncated.decomposition.core.shape()[1] == 3);
+        CHECK(truncated.decomposition.relative_error > 0);
+        CHECK(moden::truncate_mode(policy, truncated, "person", 2).decomposition.core.shape()[1] == 2);
+        CHECK_THROWS_WITH_AS(moden::fit_tensor_model(policy, latents, modes, {.basis = moden::code_basis::none, .hosvd = {.ranks = {9, 6, 4, 3}}}),
+                             doctest::Contains("rank 9 of the code mode without a basis of codes (expected 30)"), moden::argument_error);
+    }
     SUBCASE("standardised") {
         const auto model = moden::fit_tensor_model(policy, latents, modes, {.scaling = code_scaling::standardized});
         const auto made = moden::synthesize_codes(policy, model, to_policy(policy, all_levels<T>(shape)));

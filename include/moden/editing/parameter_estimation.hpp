@@ -86,6 +86,11 @@ template <class Policy, class T, class Model>
 buffer_for<Policy, T> code_coordinates(const Policy& policy, const Model& model, const T* scaled, std::size_t count) {
     using space = typename Policy::memory_space;
     const auto basis = dense_view<Policy, T>(policy, model.decomposition.factors[0]);
+    if (basis.rows == 0) {
+        auto same = policy.template allocate<T>(count * model.code_size());
+        policy.copy(scaled, same.data(), same.size());
+        return same;
+    }
     auto result = policy.template allocate<T>(count * basis.columns);
     if (count > 0) {
         policy.template gemm<T>(T(1), row_major<const T, space>(scaled, count, basis.rows), basis, T(0),
@@ -214,7 +219,8 @@ struct parameter_tensor_options {
 /// The parameter tensor of full rank whose model code is nearest to each of some codes: min |S_(0) vec(Q) - U_0' code|^2 +
 /// ridge |Q|^2 and, of all that fit equally well, the shortest.
 ///
-/// Closed form: Q = S_(0)' (S_(0) S_(0)' + ridge I)^-1 U_0' code. A model has R_1 ... R_M parameters for R_0 equations.
+/// Closed form: Q = S_(0)' (S_(0) S_(0)' + ridge I)^-1 U_0' code, or the same by S_(0)' S_(0) where that is smaller. A model
+/// has R_1 ... R_M parameters for R_0 equations.
 ///
 /// \param policy  where to compute
 /// \param model   tensor model
@@ -223,7 +229,7 @@ struct parameter_tensor_options {
 /// \return        N x R_1 x ... x R_M (order of the data), in subspace coordinates; for synthesize_codes
 /// \throws shape_error if codes are of another size than the model's; argument_error for a negative ridge, NaN or infinity
 ///
-/// Cost: R_0^2 (R_1 ... R_M) + R_0^3 / 3 flops once, 2 N (D R_0 + R_0^2 + |S|) for the codes; memory for two R_0 x R_0 matrices.
+/// Cost with K = min(R_0, R_1 ... R_M): K |S| + K^3 / 3 flops once, 2 N (D R_0 + K^2 + |S|) for the codes; memory for two K x K matrices.
 /// Source: Paper II Eq. 8, by least squares instead of gradient descent.
 /// \snippet tests/editing/parameters.cpp parameter_tensor
 template <execution_policy Policy, class Tensor, any_tensor Codes>
@@ -246,18 +252,29 @@ auto estimate_parameter_tensor(const Policy& policy, const tensor_model<Tensor>&
     if (count == 0) {
         return result;
     }
-    const auto gram = policy.template allocate<T>(coordinates * coordinates);
-    const auto square = row_major<T, space>(gram.data(), coordinates, coordinates);
-    policy.template syrk<T>(T(1), core, T(0), square);
-    policy.transform(coordinates, detail::add_to_diagonal<T>{gram.data(), coordinates, static_cast<T>(options.ridge)});
-    // Rows of targets are right-hand sides: the solver wants them as columns.
-    auto columns = policy.template allocate<T>(coordinates * count);
-    policy.template copy<T>(transposed(row_major<const T, space>(targets.data(), count, coordinates)),
-                            row_major<T, space>(columns.data(), coordinates, count));
-    const auto right = row_major<T, space>(columns.data(), coordinates, count);
+    // The smaller of the two Gram matrices: S S' first and then S' from the left, or S' first and then S' S.
+    const auto target = row_major<const T, space>(targets.data(), count, coordinates);
+    const bool by_rows = coordinates <= core.columns;
+    const std::size_t n = by_rows ? coordinates : core.columns;
+    const auto gram = policy.template allocate<T>(n * n);
+    const auto square = row_major<T, space>(gram.data(), n, n);
+    policy.template syrk<T>(T(1), by_rows ? core : transposed(core), T(0), square);
+    policy.transform(n, detail::add_to_diagonal<T>{gram.data(), n, static_cast<T>(options.ridge)});
+    const auto unknown = policy.template allocate<T>(n * count);  // one code per column, as the solver wants them
+    const auto right = row_major<T, space>(unknown.data(), n, count);
+    if (by_rows) {
+        policy.template copy<T>(transposed(target), right);
+    } else {
+        policy.template gemm<T>(T(1), transposed(core), transposed(target), T(0), right);
+    }
     detail::solve_semidefinite<Policy, T, space>(policy, square, right);
-    policy.template gemm<T>(T(1), transposed(row_major<const T, space>(columns.data(), coordinates, count)), core, T(0),
-                            row_major<T, space>(result.data(), count, core.columns));
+    const auto solution = transposed(row_major<const T, space>(unknown.data(), n, count));
+    const auto found = row_major<T, space>(result.data(), count, core.columns);
+    if (by_rows) {
+        policy.template gemm<T>(T(1), solution, core, T(0), found);
+    } else {
+        policy.template copy<T>(solution, found);
+    }
     return result;
 }
 

@@ -24,6 +24,12 @@ enum class code_scaling {
     standardized  ///< and every variable divided by its standard deviation (variables that never change by 1)
 };
 
+/// Which basis codes have in a model.
+enum class code_basis {
+    singular_vectors,  ///< those of the code mode, U_0: a core of R_0 rows, small where codes are truncated
+    none               ///< no U_0: the core has a row per entry of a code. Much faster to fit where nothing is truncated
+};
+
 /// A multilinear model of codes,
 ///
 ///     code = mean + scale * (U_0 S) x_1 q_1' x_2 q_2' ... ,    q_k = U_k' q'_k.
@@ -38,9 +44,9 @@ struct tensor_model {
     std::vector<factor_mode> modes;      ///< of modes 1, 2, ... of the data
     matrix_type mean;                    ///< 1 x D
     matrix_type scale;                   ///< 1 x D; ones where codes were only centred
-    hosvd_result<Tensor> decomposition;  ///< core S, factors U_0 (D x R_0) and U_k (I_k x R_k)
+    hosvd_result<Tensor> decomposition;  ///< core S, factors U_0 (D x R_0; 0 x 0 with code_basis::none) and U_k (I_k x R_k)
 
-    std::size_t code_size() const { return decomposition.factors[0].shape()[0]; }
+    std::size_t code_size() const { return mean.shape()[1]; }
     std::size_t level_count(std::size_t k) const { return decomposition.factors[k + 1].shape()[0]; }
     std::size_t rank(std::size_t k) const { return decomposition.factors[k + 1].shape()[1]; }
 };
@@ -52,8 +58,9 @@ using policy_tensor_model = tensor_model<policy_tensor<Policy, T, N>>;
 /// Options of fit_tensor_model.
 struct tensor_model_options {
     code_scaling scaling = code_scaling::centered;
+    code_basis basis = code_basis::singular_vectors;
     /// How the centred tensor is factorised, by st_hosvd; ranks are those of the code mode and of every factor mode. Default:
-    /// nothing is truncated.
+    /// nothing is truncated. With code_basis::none the rank of the code mode is D and no mode order can be given.
     hosvd_options hosvd = {};
 };
 
@@ -131,6 +138,53 @@ std::pair<tensor_model<Tensor>, Tensor> normalize_codes(const Policy& policy, co
     return {std::move(model), std::move(codes)};
 }
 
+/// HOSVD of the factor modes alone, of codes as the model sees them; the core takes their place.
+template <class Policy, class Tensor>
+hosvd_result<Tensor> factorize_without_basis(const Policy& policy, const Tensor& codes, const hosvd_options& options) {
+    using T = value_type_of<Tensor>;
+    using space = typename Policy::memory_space;
+    const extents whole = shape_of(codes);
+    check_hosvd_options(options, whole, "fit_tensor_model");
+    require<argument_error>(options.mode_order.empty(), "fit_tensor_model: a mode order goes with code_basis::singular_vectors");
+    require<argument_error>(options.ranks.empty() || options.ranks[0] == whole[0], "fit_tensor_model: rank ",
+                            options.ranks.empty() ? 0 : options.ranks[0], " of the code mode without a basis of codes (expected ", whole[0], ")");
+    hosvd_result<Tensor> result;
+    result.factors.push_back(policy.template make_tensor<T, 2>({0, 0}));
+    result.modes.resize(whole.size());
+    result.modes[0].rank = whole[0];
+    extents shape = whole;
+    const T* current = codes.data();
+    buffer_for<Policy, T> held;
+    const double energy = checked_energy(policy, current, codes.size(), "fit_tensor_model");
+    double discarded = 0;
+    for (std::size_t mode = 1; mode < whole.size(); ++mode) {
+        require<argument_error>(!options.progress || options.progress(mode - 1, whole.size() - 1),
+                                "fit_tensor_model: stopped by the progress callback before mode ", mode);
+        const mode_geometry geometry = geometry_of(shape, mode);
+        const auto wanted = mode_truncation(options, mode, geometry, energy, discarded, whole.size() - mode);
+        auto basis = compute_mode_basis<Policy, T, space>(policy, current, geometry, wanted, std::max(0.0, energy - discarded), options, "fit_tensor_model");
+        discarded += basis.report.discarded_energy;
+        shape[mode] = basis.report.rank;
+        auto next = policy.template allocate<T>(element_count(shape));
+        mode_product_into<Policy, T, space>(policy, current, geometry,
+                                            transposed(row_major<const T, space>(basis.factor.data(), geometry.extent, basis.report.rank)), next.data());
+        held = std::move(next);
+        current = held.data();
+        result.factors.push_back(std::move(basis.factor));
+        result.modes[mode] = std::move(basis.report);
+    }
+    result.core = policy.template make_tensor<T, order_of<Tensor>>(shape);
+    policy.copy(current, result.core.data(), result.core.size());
+    result.error_bound = relative(discarded, energy);
+    result.relative_error = result.error_bound;
+    return result;
+}
+
+template <class Policy, class Tensor>
+hosvd_result<Tensor> factorize_codes(const Policy& policy, const Tensor& codes, const tensor_model_options& options) {
+    return options.basis == code_basis::none ? factorize_without_basis(policy, codes, options.hosvd) : st_hosvd(policy, codes, options.hosvd);
+}
+
 }  // namespace detail
 
 /// Fits a tensor model to a complete structured set of codes.
@@ -144,7 +198,9 @@ std::pair<tensor_model<Tensor>, Tensor> normalize_codes(const Policy& policy, co
 /// \throws shape_error if names and extents disagree or the tensor is empty; argument_error for a name twice, NaN or infinity,
 ///         and whatever st_hosvd refuses
 ///
-/// Cost: one pass for the means and that of st_hosvd; memory for one copy of the tensor and that of st_hosvd.
+/// Cost: one pass for the means and that of st_hosvd; memory for one copy of the tensor and that of st_hosvd. With
+/// code_basis::none sum_{k > 0} 3 I_k prod(I) flops: no singular vectors of the longest mode. Estimating parameters then costs D / R_0
+/// times as much per code.
 /// Source: 001 Eqs. 3.13-3.15; Paper I Eqs. 1-3; Paper II Eqs. 1-3.
 /// \snippet tests/editing/tensor_model.cpp fit_tensor_model
 template <execution_policy Policy, any_tensor Tensor>
@@ -158,7 +214,7 @@ auto fit_tensor_model(const Policy& policy, const Tensor& tensor, std::vector<fa
     detail::require_finite(policy, view.data, view.size(), "fit_tensor_model", "the tensor");
     auto [model, codes] = detail::normalize_codes<Policy, result_tensor, T>(policy, view.data, view.shape, nullptr,
                                                                             std::move(modes), options.scaling);
-    model.decomposition = st_hosvd(policy, codes, options.hosvd);
+    model.decomposition = detail::factorize_codes(policy, codes, options);
     return std::move(model);
 }
 
@@ -203,7 +259,7 @@ auto fit_tensor_model(const Policy& policy, const Tensor& tensor, const Mask& ob
     auto everywhere = policy.template make_tensor<T, order_of<Tensor>>(view.shape);
     policy.transform(view.size(), detail::repeat_row<T>{mask.view().data, samples, everywhere.data()});
     const auto filled = complete(policy, codes, everywhere, completion);
-    model.decomposition = st_hosvd(policy, filled.completed, options.hosvd);
+    model.decomposition = detail::factorize_codes(policy, filled.completed, options);
     return std::move(model);
 }
 

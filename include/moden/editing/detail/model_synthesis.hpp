@@ -164,14 +164,16 @@ void codes_of_products(const Policy& policy, const Model& model, const T* produc
     }
     const auto& core = model.decomposition.core;
     const auto basis = dense_view<Policy, T>(policy, model.decomposition.factors[0]);
-    const std::size_t width = core.size() / basis.columns;
-    const auto reduced = policy.template allocate<T>(count * basis.columns);
-    const auto coordinates = row_major<T, space>(reduced.data(), count, basis.columns);
+    const bool has_basis = basis.rows > 0;
+    const std::size_t size = model.code_size(), rows = core.shape()[0], width = core.size() / rows;
+    const auto reduced = policy.template allocate<T>(has_basis ? count * rows : 0);
+    const auto coordinates = row_major<T, space>(has_basis ? reduced.data() : codes, count, rows);
     policy.template gemm<T>(T(1), row_major<const T, space>(products, count, width),
-                            transposed(row_major<const T, space>(core.data(), basis.columns, width)), T(0), coordinates);
-    policy.template gemm<T>(T(1), coordinates, transposed(basis), T(0), row_major<T, space>(codes, count, basis.rows));
-    policy.transform(count * basis.rows, restore_scale<T>{origin == code_origin::mean ? model.mean.data() : nullptr,
-                                                          model.scale.data(), basis.rows, codes});
+                            transposed(row_major<const T, space>(core.data(), rows, width)), T(0), coordinates);
+    if (has_basis) {
+        policy.template gemm<T>(T(1), coordinates, transposed(basis), T(0), row_major<T, space>(codes, count, size));
+    }
+    policy.transform(count * size, restore_scale<T>{origin == code_origin::mean ? model.mean.data() : nullptr, model.scale.data(), size, codes});
 }
 
 /// Codes as the model sees them, (code - mean) / scale; checks their size.
