@@ -49,7 +49,7 @@ inline examples::canvas draw_strips(const moden::cpu_policy& cpu, const generato
 }
 
 /// Where the levels of a mode lie in the subspace of that mode: rows of U scaled by the singular values, about their mean,
-/// along their principal axes. The first singular vector is all but constant and says nothing about differences of levels.
+/// along their first three principal axes. The first singular vector is all but constant and says nothing about differences of levels.
 inline matrix level_points(const model& fitted, std::size_t mode) {
     const auto& factor = fitted.decomposition.factors[mode + 1];
     const auto& values = fitted.decomposition.modes[mode + 1].singular_values;
@@ -65,12 +65,14 @@ inline matrix level_points(const model& fitted, std::size_t mode) {
         }
     }
     const auto svd = moden::thin_svd(points);
-    for (std::size_t j = 0; j < points.shape()[1]; ++j) {
-        for (std::size_t i = 0; i < points.shape()[0]; ++i) {
-            points(i, j) = j < svd.singular_values.size() ? svd.u(i, j) * svd.singular_values[j] : 0.0F;
+    const std::size_t axes = std::min<std::size_t>(3, svd.singular_values.size());
+    auto placed = matrix::from_shape({points.shape()[0], axes});
+    for (std::size_t i = 0; i < points.shape()[0]; ++i) {
+        for (std::size_t j = 0; j < axes; ++j) {
+            placed(i, j) = svd.u(i, j) * svd.singular_values[j];
         }
     }
-    return points;
+    return placed;
 }
 
 /// The star of expressions: trajectories over intensities, fitted lines, and the point where they nearly meet.
@@ -111,28 +113,24 @@ inline examples::canvas draw_star(const expression_star& star) {
         for (std::size_t e = 0; e < star.names.size(); ++e) {
             const examples::color paint = examples::palette[e % std::size(examples::palette)];
             examples::series levels{.label = solid ? "" : star.names[e], .paint = paint, .points = examples::marks::discs};
-            double farthest = 0, sign = 1;
+            double last = 0;
             for (std::size_t i = 0; i < star.intensities; ++i) {
                 const std::size_t row = e * star.intensities + i;
                 const auto placed = place(coordinate(star.points, row, 0), coordinate(star.points, row, 1), coordinate(star.points, row, 2));
                 levels.x.push_back(placed.first);
                 levels.y.push_back(placed.second);
-                double along = 0;
+                last = 0;
                 for (std::size_t j = 0; j < star.points.shape()[1]; ++j) {
-                    along += star.lines.directions(e, j) * (star.points(row, j) - star.lines.anchors(e, j));
-                }
-                if (std::abs(along) > farthest) {
-                    farthest = std::abs(along);
-                    sign = along < 0 ? -1 : 1;
+                    last += star.lines.directions(e, j) * (star.points(row, j) - star.lines.anchors(e, j));
                 }
             }
-            // From where the line passes the intersection to the farthest level.
+            // From where the line passes the intersection to the last level.
             double back = 0;
             for (std::size_t j = 0; j < star.points.shape()[1]; ++j) {
                 back += star.lines.directions(e, j) * (point(j) - star.lines.anchors(e, j));
             }
             examples::series line{.paint = paint, .line = examples::stroke::dashed, .thickness = 1.1};
-            for (const double t : {back, sign * farthest}) {
+            for (const double t : {back, last}) {
                 const auto placed = place(star.lines.anchors(e, 0) + t * star.lines.directions(e, 0),
                                           coordinate(star.lines.anchors, e, 1) + t * coordinate(star.lines.directions, e, 1),
                                           coordinate(star.lines.anchors, e, 2) + t * coordinate(star.lines.directions, e, 2));

@@ -22,10 +22,10 @@ struct settings {
     std::string face;        ///< codes of a new face; empty: a render that is inverted, or a sample of the generator
     bool bundled = true;     ///< the generator is the one that the inversion's first guess belongs to
     std::string person = "person", expression = "expression", intensity = "intensity", view = "view";
-    double step = 0.4;
+    double step = 0.5;
     double ridge = 0.05;
     std::size_t samples = 2000;
-    std::uint64_t seed = 11;
+    std::uint64_t seed = 14;
     std::size_t invert_persons = 0;  ///< persons of a structured set to render and invert; 0: none
     std::size_t iterations = 200;
 };
@@ -61,12 +61,12 @@ public:
         app_.add_option("--expression-mode", settings_.expression, "of expressions; default 'expression'")->type_name("NAME");
         app_.add_option("--intensity-mode", settings_.intensity, "of their intensities, if there is one; default 'intensity'")->type_name("NAME");
         app_.add_option("--view-mode", settings_.view, "of views, if there is one; default 'view'")->type_name("NAME");
-        app_.add_option("--step", settings_.step, "what strength 1 is, in units of the model's directions; default 0.4")->type_name("X");
+        app_.add_option("--step", settings_.step, "what strength 1 is, in units of the model's directions; default 0.5")->type_name("X");
         app_.add_option("--ridge", settings_.ridge, "of estimated parameters, per unit of a code's mean square; default 0.05")->type_name("X");
         app_.add_option("--samples", settings_.samples, "of the generator for the other methods; default 2000")
             ->check(CLI::Range(std::size_t{100}, std::size_t{1000000}).description(""))
             ->type_name("N");
-        app_.add_option("--seed", settings_.seed, "of the new face and the samples; default 11")->type_name("N");
+        app_.add_option("--seed", settings_.seed, "of the new face and the samples; default 14")->type_name("N");
         auto* invert = app_.add_option("--invert-set", settings_.invert_persons, "persons of a structured set to render and invert")
             ->check(CLI::Range(std::size_t{1}, std::size_t{10000}).description(""))
             ->excludes(codes)
