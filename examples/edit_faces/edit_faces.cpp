@@ -119,7 +119,11 @@ std::string measure_directions(const moden::cpu_policy& cpu, const generator& ne
     }
     std::printf("   mean\n");
     text += ",mean\n";
-    std::vector<double> means(sets.size());
+    struct average {
+        double sum = 0;
+        std::size_t count = 0;
+    };
+    std::vector<average> averages(sets.size());
     for (std::size_t f = 0; f < intended.size(); ++f) {
         for (std::size_t m = 0; m < sets.size(); ++m) {
             const std::vector<float> direction(sets[m].directions.data() + f * size, sets[m].directions.data() + (f + 1) * size);
@@ -135,16 +139,20 @@ std::string measure_directions(const moden::cpu_policy& cpu, const generator& ne
                     text += "," + number(found.leakage[other], "%.6g");
                 }
             }
-            std::printf(" %6.0f%s\n", 100 * found.mean_leakage, std::abs(found.reached) < 0.5 ? "  (hardly moves it)" : "");
+            const bool moves = std::abs(found.reached) >= 0.5;
+            std::printf(" %6.0f%s\n", 100 * found.mean_leakage, moves ? "" : "  (hardly moves it)");
             text += "," + number(found.mean_leakage, "%.6g") + "\n";
-            means[m] += found.mean_leakage / static_cast<double>(intended.size());
+            if (moves) {
+                averages[m].sum += found.mean_leakage;
+                ++averages[m].count;
+            }
         }
     }
-    std::printf("\nmean leakage");
+    std::printf("\nmean leakage of the directions that move their factor by half its spread, and how many do\n");
     for (std::size_t m = 0; m < sets.size(); ++m) {
-        std::printf("%s %s %.0f %%", m == 0 ? "" : ",", sets[m].method.c_str(), 100 * means[m]);
+        std::printf("  %-20s %4.0f %%  %zu of %zu\n", sets[m].method.c_str(), 100 * averages[m].sum / static_cast<double>(std::max<std::size_t>(1, averages[m].count)),
+                    averages[m].count, intended.size());
     }
-    std::printf("\n");
     return text;
 }
 

@@ -8,8 +8,8 @@
 
 #include <moden/editing/factor_mode.hpp>
 
-#include "policies.hpp"
-#include "reference.hpp"
+#include "../policy/policies.hpp"
+#include "../policy/reference.hpp"
 
 namespace editing_test {
 
