@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "../common/output_folder.hpp"
-#include "drawings.hpp"
+#include "tables.hpp"
 
 namespace edit_faces {
 namespace {
@@ -156,6 +156,45 @@ std::string measure_directions(const moden::cpu_policy& cpu, const generator& ne
     return text;
 }
 
+/// The papers' tables, on the last sixth of the persons.
+void write_tables(const moden::cpu_policy& cpu, const generator& net, const settings& wanted, const code_set& set, const examples::output_folder& out) {
+    const auto expression = set.find(wanted.expression), person = set.find(wanted.person), intensity = set.find(wanted.intensity), view = set.find(wanted.view);
+    require<examples::usage_error>(expression && person && view && set.modes[*person].levels.size() >= 3 && set.modes[*view].levels.size() >= 2,
+                                   "--tables: the modes are ", moden::detail::names_of(set.modes), " (expected '", wanted.person, "' with at least 3 levels, '",
+                                   wanted.expression, "' and '", wanted.view, "' with at least 2)");
+    const code_set joined = intensity ? joined_modes(cpu, set, *expression, *intensity) : set;
+    const std::size_t persons = set.modes[*person].levels.size(), kept = std::max<std::size_t>(1, persons / 6);
+    split_set sets;
+    sets.person = moden::index_of_mode(joined.modes, wanted.person);
+    sets.expression = moden::index_of_mode(joined.modes, wanted.expression);
+    sets.view = moden::index_of_mode(joined.modes, wanted.view);
+    sets.seen = part_of(joined, sets.person, 0, persons - kept);
+    sets.unseen = part_of(joined, sets.person, persons - kept, kept);
+    const std::size_t size = set.codes.shape()[0], w_dim = net.layout().w_dim;
+    require<examples::usage_error>(size == net.layout().num_ws * w_dim, "--tables: codes of ", size, " entries (expected w+)");
+    require<examples::usage_error>(!wanted.measure.empty(), "--tables needs --measure");
+    const auto measure = stylegan2::load_image_regressor<float>(cpu, wanted.measure);
+    const matrix w = sampled_w(cpu, net, wanted.samples, wanted.seed + 1);
+    auto samples = matrix::from_shape({std::min<std::size_t>(200, w.shape()[0]), size});
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+        samples.data()[i] = w.data()[i / size * w_dim + i % w_dim];
+    }
+    std::string text = "### Reconstruction\n\n" + table_of_representations(cpu, sets, net, samples);
+    std::printf("%s\n", text.c_str());
+    const auto [curves, drawing] = curves_of_penalties(cpu, sets);
+    std::printf("%s\n", curves.c_str());
+    const readings reader(cpu, net, measure, {"yaw"}, w);
+    const std::string rotations = table_of_rotations(cpu, sets, net, w, reader, wanted.ridge);
+    std::printf("%s\n", rotations.c_str());
+    text += "\n### Penalties\n\n" + curves + "\n### Rotation\n\n" + rotations;
+    const examples::canvas& plots = drawing;
+    out.publish([&](const std::filesystem::path& folder) {
+        save_text(folder / "tables.md", text);
+        moden::io::write_png(folder / "penalties.png", plots.bytes());
+    });
+    std::printf("%zu persons in the model, %zu kept from it\nwritten      tables.md, penalties.png in %s\n", persons - kept, kept, wanted.out.c_str());
+}
+
 void run(const settings& wanted) {
     const examples::output_folder out(wanted.out);
     const moden::cpu_policy cpu;
@@ -165,6 +204,10 @@ void run(const settings& wanted) {
         return;
     }
     const code_set set = read_code_set(wanted, net.layout());
+    if (wanted.tables) {
+        write_tables(cpu, net, wanted, set, out);
+        return;
+    }
     const std::size_t size = set.codes.shape()[0];
     const auto expression = set.find(wanted.expression);
     const auto person = set.find(wanted.person);

@@ -28,6 +28,7 @@ struct settings {
     std::uint64_t seed = 14;
     std::size_t invert_persons = 0;  ///< persons of a structured set to render and invert; 0: none
     std::size_t iterations = 200;
+    bool tables = false;  ///< the papers' tables instead of pictures
 };
 
 class command_line {
@@ -47,6 +48,8 @@ public:
             "      names the modes 1, 2, ... of T, mode 0 being a flattened w+ (or w)\n"
             "  edit_faces --invert-set 28 --out set\n"
             "      renders a structured set of 28 persons and inverts it: writes codes.npy and levels.json, nothing else\n"
+            "  edit_faces --tables --out tables\n"
+            "      writes tables.md and penalties.png\n"
             "\nEvery error is one line on stderr and exit code 2, and nothing is written.");
         app_.add_option("--out", settings_.out, "folder for the results; created if needed")->required()->type_name("DIR");
         auto* codes = app_.add_option("--codes", settings_.codes, "codes, D x levels of mode 1 x ...; default: the bundled set")->type_name("T.npy");
@@ -75,6 +78,7 @@ public:
             ->check(CLI::Range(std::size_t{0}, std::size_t{100000}).description(""))
             ->type_name("N");
         invert->excludes(weights_);
+        app_.add_flag("--tables", settings_.tables, "instead: the papers' tables on persons kept from the model (minutes)")->excludes(invert);
         app_.get_formatter()->column_width(30);
     }
 

@@ -145,6 +145,32 @@ TEST_CASE("a structured set is rendered and inverted, and can be read again") {
     CHECK_MESSAGE(read.exit_code == 0, read.err);
 }
 
+TEST_CASE("the papers' tables, on persons kept from the model") {
+    const planted set;
+    const auto codes = moden::io::load_npy<float, 5>(set.codes);
+    const std::size_t w_dim = codes.shape()[0], samples = codes.size() / w_dim;
+    auto tiled = moden::tensor<float, 5>::from_shape({10 * w_dim, 3, 2, 2, 2});
+    for (std::size_t r = 0; r < 10; ++r) {
+        std::copy(codes.begin(), codes.end(), tiled.data() + r * w_dim * samples);
+    }
+    const std::string wide = (set.folder / "wide.npy").string(), out = (set.folder / "out").string();
+    moden::io::save_npy(wide, tiled);
+    const outcome done = edit_faces({"--codes", wide, "--levels", set.levels, "--tables", "--samples", "100", "--out", out});
+    REQUIRE_MESSAGE(done.exit_code == 0, done.err);
+    CHECK(names_in(out) == words{"penalties.png", "tables.md"});
+    CHECK(done.out.find("2 persons in the model, 1 kept from it") != std::string::npos);
+    const std::string text = contents_of(set.folder / "out/tables.md");
+    for (const char* row : {"| persons not in the model |", "| samples of the generator |", "| none | 0 |", "| lasso | 0.1 |", "| sum to one | 1 |",
+                            "| nothing done |", "| tensor model, global direction |", "| linear boundary |"}) {
+        CHECK_MESSAGE(text.find(row) != std::string::npos, row);
+    }
+    // Views are added to these codes, whatever the person: a direction turns an unseen one exactly.
+    const auto at = text.find("| tensor model, global direction | ");
+    REQUIRE(at != std::string::npos);
+    CHECK(std::stod(text.substr(at + 35)) < 1e-3);
+    check_refused(edit_faces({"--codes", set.codes, "--levels", set.levels, "--tables", "--out", out}), "edit_faces", "codes of 128 entries (expected w+)");
+}
+
 TEST_CASE("codes, names and options that do not fit") {
     const planted set;
     const std::string out = (set.folder / "out").string();
