@@ -79,13 +79,6 @@ struct move_mean {
     }
 };
 
-template <class From, class To>
-struct convert_to {
-    const From* from;
-    To* to;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { to[i] = static_cast<To>(from[i]); }
-};
-
 }  // namespace detail
 
 /// Principal components of codes that come in batches: any number of codes in the memory of one d x d matrix. Exact, in any

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -220,7 +221,8 @@ struct parameter_tensor_options {
 /// ridge |Q|^2 and, of all that fit equally well, the shortest.
 ///
 /// Closed form: Q = S_(0)' (S_(0) S_(0)' + ridge I)^-1 U_0' code, or the same by S_(0)' S_(0) where that is smaller. A model
-/// has R_1 ... R_M parameters for R_0 equations.
+/// has R_1 ... R_M parameters for R_0 equations. A ridge of eps (of T) times the largest squared singular value is always there: along
+/// directions that rounding hides, codes are not fitted. Solved in double precision.
 ///
 /// \param policy  where to compute
 /// \param model   tensor model
@@ -229,7 +231,8 @@ struct parameter_tensor_options {
 /// \return        N x R_1 x ... x R_M (order of the data), in subspace coordinates; for synthesize_codes
 /// \throws shape_error if codes are of another size than the model's; argument_error for a negative ridge, NaN or infinity
 ///
-/// Cost with K = min(R_0, R_1 ... R_M): K |S| + K^3 / 3 flops once, 2 N (D R_0 + K^2 + |S|) for the codes; memory for two K x K matrices.
+/// Cost with K = min(R_0, R_1 ... R_M): K |S| + K^3 / 3 flops once, 2 N (D R_0 + K^2 + |S|) for the codes; memory for two K x K matrices
+/// and a copy of the core, in double precision.
 /// Source: Paper II Eq. 8, by least squares instead of gradient descent.
 /// \snippet tests/editing/parameters.cpp parameter_tensor
 template <execution_policy Policy, class Tensor, any_tensor Codes>
@@ -256,25 +259,36 @@ auto estimate_parameter_tensor(const Policy& policy, const tensor_model<Tensor>&
     const auto target = row_major<const T, space>(targets.data(), count, coordinates);
     const bool by_rows = coordinates <= core.columns;
     const std::size_t n = by_rows ? coordinates : core.columns;
-    const auto gram = policy.template allocate<T>(n * n);
-    const auto square = row_major<T, space>(gram.data(), n, n);
-    policy.template syrk<T>(T(1), by_rows ? core : transposed(core), T(0), square);
-    policy.transform(n, detail::add_to_diagonal<T>{gram.data(), n, static_cast<T>(options.ridge)});
-    const auto unknown = policy.template allocate<T>(n * count);  // one code per column, as the solver wants them
-    const auto right = row_major<T, space>(unknown.data(), n, count);
+    // In double precision: the Gram matrix has the square of the core's condition.
+    const auto wide = policy.template allocate<double>(core.rows * core.columns);
+    policy.transform(wide.size(), detail::convert_to<T, double>{core.data, wide.data()});
+    const auto wide_core = row_major<const double, space>(wide.data(), core.rows, core.columns);
+    const auto gram = policy.template allocate<double>(n * n);
+    const auto square = row_major<double, space>(gram.data(), n, n);
+    policy.template syrk<double>(1.0, by_rows ? wide_core : transposed(wide_core), 0.0, square);
+    const double largest = policy.reduce(n, 0.0, detail::diagonal_magnitude<double>{gram.data(), n}, detail::maximum{});
+    const double least = static_cast<double>(std::numeric_limits<T>::epsilon()) * largest;
+    policy.transform(n, detail::add_to_diagonal<double>{gram.data(), n, options.ridge + least});
+    const auto wide_targets = policy.template allocate<double>(count * coordinates);
+    policy.transform(wide_targets.size(), detail::convert_to<T, double>{target.data, wide_targets.data()});
+    const auto wide_target = row_major<const double, space>(wide_targets.data(), count, coordinates);
+    const auto unknown = policy.template allocate<double>(n * count);  // one code per column, as the solver wants them
+    const auto right = row_major<double, space>(unknown.data(), n, count);
     if (by_rows) {
-        policy.template copy<T>(transposed(target), right);
+        policy.template copy<double>(transposed(wide_target), right);
     } else {
-        policy.template gemm<T>(T(1), transposed(core), transposed(target), T(0), right);
+        policy.template gemm<double>(1.0, transposed(wide_core), transposed(wide_target), 0.0, right);
     }
-    detail::solve_semidefinite<Policy, T, space>(policy, square, right);
-    const auto solution = transposed(row_major<const T, space>(unknown.data(), n, count));
-    const auto found = row_major<T, space>(result.data(), count, core.columns);
+    detail::solve_semidefinite<Policy, double, space>(policy, square, right);
+    const auto solution = transposed(row_major<const double, space>(unknown.data(), n, count));
+    const auto found = policy.template allocate<double>(count * core.columns);
+    const auto wide_found = row_major<double, space>(found.data(), count, core.columns);
     if (by_rows) {
-        policy.template gemm<T>(T(1), solution, core, T(0), found);
+        policy.template gemm<double>(1.0, solution, wide_core, 0.0, wide_found);
     } else {
-        policy.template copy<T>(solution, found);
+        policy.template copy<double>(solution, wide_found);
     }
+    policy.transform(found.size(), detail::convert_to<double, T>{found.data(), result.data()});
     return result;
 }
 

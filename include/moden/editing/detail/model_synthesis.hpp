@@ -63,6 +63,13 @@ struct apply_scale {
     MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = (codes[i] - mean[i % size]) / scale[i % size]; }
 };
 
+template <class From, class To>
+struct convert_to {
+    const From* from;
+    To* to;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { to[i] = static_cast<To>(from[i]); }
+};
+
 /// result += added.
 template <class T>
 struct add_to {
