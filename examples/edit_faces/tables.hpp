@@ -197,7 +197,7 @@ inline std::pair<std::string, examples::canvas> curves_of_penalties(const moden:
     examples::canvas drawing(420, 1180);
     double left = 0;
     for (const std::string name : {"lasso", "ridge", "sum to one"}) {
-        examples::plot plot{.title = name, .note = "errors on persons not in the model, relative to the codes' variance",
+        examples::plot plot{.title = name, .note = "relative errors on new persons, cut off at 3",
                             .x = {.label = "weight / entries of a code", .scale = examples::axis_scale::logarithmic}, .y = {.first = 0.0, .last = 3.0},
                             .lines = {{.label = "approximation", .paint = examples::palette[0], .points = examples::marks::discs},
                                       {.label = "expression transfer", .paint = examples::palette[1], .points = examples::marks::discs},
