@@ -28,12 +28,6 @@ std::vector<moden::factor_mode> modes() {
     return {moden::numbered_mode("person", 5), moden::numbered_mode("expression", 4), moden::numbered_mode("intensity", 3), {"view", {"left", "right"}}};
 }
 
-array row(const array& matrix, std::size_t n) {
-    array result({1, matrix.columns()});
-    std::copy_n(matrix.data.begin() + static_cast<std::ptrdiff_t>(n * matrix.columns()), matrix.columns(), result.data.begin());
-    return result;
-}
-
 double dot(const array& a, const array& b) { return std::inner_product(a.data.begin(), a.data.end(), b.data.begin(), 0.0); }
 
 }  // namespace
@@ -60,7 +54,7 @@ TEST_CASE_TEMPLATE("directions of a tensor model", Cell, MODEN_TEST_CELLS) {
             for_each_index({24, 5, 3, 2}, [&](const moden::extents& i) {
                 expected.data[i[0]] += codes.at({i[0], i[1], e, i[2], i[3]}) / 30;
             });
-            CHECK(relative_difference(row(directions, e), difference(expected, mean)) < 1000 * Cell::eps);
+            CHECK(relative_difference(row_of(directions, e), difference(expected, mean)) < 1000 * Cell::eps);
         }
     }
     SUBCASE("with a truncated intensity") {
@@ -76,7 +70,7 @@ TEST_CASE_TEMPLATE("directions of a tensor model", Cell, MODEN_TEST_CELLS) {
             for_each_index({24, 5, 3, 2}, [&](const moden::extents& i) {
                 expected.data[i[0]] += (codes.at({i[0], i[1], e, i[2], i[3]}) - mean.data[i[0]]) * factor.data[i[2]] / 10;
             });
-            CHECK(relative_difference(row(got, e), expected) < 1000 * Cell::eps);
+            CHECK(relative_difference(row_of(got, e), expected) < 1000 * Cell::eps);
         }
     }
     SUBCASE("from one level to another") {
@@ -265,7 +259,7 @@ TEST_CASE_TEMPLATE("differences of means and directions of weights", Cell, MODEN
     for (const auto scaling : {moden::weight_scaling::unit_rows, moden::weight_scaling::as_stored}) {
         array scaled = a;
         for (std::size_t n = 0; n < 11 && scaling == moden::weight_scaling::unit_rows; ++n) {
-            const double length = frobenius(row(a, n));
+            const double length = frobenius(row_of(a, n));
             for (std::size_t i = 0; i < 6; ++i) {
                 scaled(n, i) /= length > 0 ? length : 1;
             }
@@ -275,7 +269,7 @@ TEST_CASE_TEMPLATE("differences of means and directions of weights", Cell, MODEN
         const array directions = to_array(policy, result.directions);
         for (std::size_t k = 0; k < 4; ++k) {
             CHECK(result.gains[k] == doctest::Approx(svd.values[k]).epsilon(1000 * Cell::eps));
-            CHECK(frobenius(matmul(scaled, transpose(row(directions, k)))) == doctest::Approx(svd.values[k]).epsilon(1000 * Cell::eps));
+            CHECK(frobenius(matmul(scaled, transpose(row_of(directions, k)))) == doctest::Approx(svd.values[k]).epsilon(1000 * Cell::eps));
         }
     }
     CHECK(found.gains[0] >= found.gains[1]);
@@ -312,8 +306,8 @@ TEST_CASE_TEMPLATE("edits", Cell, MODEN_TEST_CELLS) {
     const array absolute = to_array(policy, moden::edit_codes(policy, codes, direction, {2}, {.step = moden::edit_step::absolute, .deviation = 0.5}));
     const double length = frobenius(v);
     for (std::size_t n = 0; n < 2; ++n) {
-        CHECK(dot(row(absolute, n), v) / length == doctest::Approx(1).epsilon(100 * Cell::eps));
-        const array moved = difference(row(absolute, n), row(w, n));
+        CHECK(dot(row_of(absolute, n), v) / length == doctest::Approx(1).epsilon(100 * Cell::eps));
+        const array moved = difference(row_of(absolute, n), row_of(w, n));
         CHECK(std::abs(dot(moved, v)) == doctest::Approx(frobenius(moved) * length).epsilon(100 * Cell::eps));
     }
     const double nan = std::numeric_limits<double>::quiet_NaN();
@@ -343,11 +337,11 @@ TEST_CASE_TEMPLATE("directions made independent of others", Cell, MODEN_TEST_CEL
     const array once = to_array(policy, independent);
     for (std::size_t n = 0; n < 3; ++n) {
         for (std::size_t k = 0; k < 2; ++k) {
-            CHECK(std::abs(dot(row(once, n), row(c, k))) < 50 * Cell::eps * frobenius(row(c, k)) * frobenius(row(v, n)));
+            CHECK(std::abs(dot(row_of(once, n), row_of(c, k))) < 50 * Cell::eps * frobenius(row_of(c, k)) * frobenius(row_of(v, n)));
         }
         // Only multiples of the others have gone.
-        const array gone = difference(row(v, n), row(once, n));
-        CHECK(std::abs(dot(gone, row(once, n))) < 50 * Cell::eps * frobenius(row(v, n)) * frobenius(row(v, n)));
+        const array gone = difference(row_of(v, n), row_of(once, n));
+        CHECK(std::abs(dot(gone, row_of(once, n))) < 50 * Cell::eps * frobenius(row_of(v, n)) * frobenius(row_of(v, n)));
     }
     CHECK(relative_difference(to_array(policy, moden::project_out(policy, independent, others)), once) < 50 * Cell::eps);
     const auto nothing = to_policy(policy, to_tensor<T, 2>(array({0, 20})));
@@ -371,10 +365,10 @@ TEST_CASE_TEMPLATE("between codes", Cell, MODEN_TEST_CELLS) {
         for (std::size_t i = 0; i < 9; ++i) {
             CHECK(line(n, i) == doctest::Approx((1 - t[n]) * a(n, i) + t[n] * b(n, i)).epsilon(10 * Cell::eps));
         }
-        const double la = frobenius(row(a, n)), lb = frobenius(row(b, n)), lc = frobenius(row(curve, n));
+        const double la = frobenius(row_of(a, n)), lb = frobenius(row_of(b, n)), lc = frobenius(row_of(curve, n));
         CHECK(lc == doctest::Approx(la + t[n] * (lb - la)).epsilon(10 * Cell::eps));
-        const double whole = std::acos(dot(row(a, n), row(b, n)) / la / lb);
-        CHECK(dot(row(a, n), row(curve, n)) / la / lc == doctest::Approx(std::cos(t[n] * whole)).epsilon(100 * Cell::eps));
+        const double whole = std::acos(dot(row_of(a, n), row_of(b, n)) / la / lb);
+        CHECK(dot(row_of(a, n), row_of(curve, n)) / la / lc == doctest::Approx(std::cos(t[n] * whole)).epsilon(100 * Cell::eps));
     }
     // Same and opposite directions, zeros: straight, without NaN.
     array c = a;
@@ -407,7 +401,7 @@ TEST_CASE_TEMPLATE("path lengths of a linear generator are known", Cell, MODEN_T
     //! [path_length]
     double mean = 0;
     for (std::size_t n = 0; n < 10; ++n) {
-        const double expected = std::pow(frobenius(matmul(difference(row(b, n), row(a, n)), transpose(matrix))), 2);
+        const double expected = std::pow(frobenius(matmul(difference(row_of(b, n), row_of(a, n)), transpose(matrix))), 2);
         CHECK(length.lengths[n] == doctest::Approx(expected).epsilon(std::is_same_v<T, float> ? 1e-3 : 1e-10));
         mean += expected / 10;
     }

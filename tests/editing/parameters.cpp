@@ -42,9 +42,7 @@ struct new_codes {
         for (std::size_t n = 0; n < count; ++n) {
             array code = centred;
             for (std::size_t k = 1; k < planted.shape.size(); ++k) {
-                array row({1, planted.shape[k]});
-                std::copy_n(parameters[k - 1].data.begin() + static_cast<std::ptrdiff_t>(n * planted.shape[k]), planted.shape[k], row.data.begin());
-                code = mode_product(code, row, k);
+                code = mode_product(code, row_of(parameters[k - 1], n), k);
             }
             for (std::size_t i = 0; i < size; ++i) {
                 codes(n, i) = mean.data[i] + code.data[i];
@@ -75,12 +73,6 @@ double objective_of(const Policy& policy, const Model& model, const array& code,
         value += std::pow(mean.data[i] + core.data[i] - code.data[i], 2);
     }
     return value;
-}
-
-array row_of(const array& matrix, std::size_t n) {
-    array row({1, matrix.columns()});
-    std::copy_n(matrix.data.begin() + static_cast<std::ptrdiff_t>(n * matrix.columns()), matrix.columns(), row.data.begin());
-    return row;
 }
 
 }  // namespace

@@ -41,6 +41,13 @@ inline array planted_codes(const moden::extents& shape, std::uint64_t seed = 5) 
 /// Codes (columns of the mode-0 unfolding) as rows.
 inline array as_rows(const array& codes) { return moden_test::transpose(moden_test::unfold(codes, 0)); }
 
+/// One row of a matrix, as a matrix.
+inline array row_of(const array& matrix, std::size_t n) {
+    array row({1, matrix.columns()});
+    std::copy_n(matrix.data.begin() + static_cast<std::ptrdiff_t>(n * matrix.columns()), matrix.columns(), row.data.begin());
+    return row;
+}
+
 /// The largest difference over the largest value.
 inline double relative_difference(const array& got, const array& want) {
     REQUIRE(got.shape == want.shape);

@@ -77,6 +77,12 @@ TEST_CASE_TEMPLATE("a tensor model reproduces the codes it was fitted to", Cell,
         CHECK_THROWS_WITH_AS(moden::fit_tensor_model(policy, latents, modes, {.basis = moden::code_basis::none, .hosvd = {.ranks = {9, 6, 4, 3}}}),
                              doctest::Contains("rank 9 of the code mode without a basis of codes (expected 30)"), moden::argument_error);
     }
+    SUBCASE("options that need a basis of codes") {
+        CHECK_THROWS_AS(moden::fit_tensor_model(policy, latents, modes, {.basis = moden::code_basis::none, .hosvd = {.mode_order = {0, 1, 2, 3}}}),
+                        moden::argument_error);
+        CHECK_THROWS_AS(moden::fit_tensor_model(policy, latents, modes, {.basis = moden::code_basis::none, .hosvd = {.error = moden::error_measure::residual}}),
+                        moden::argument_error);
+    }
     SUBCASE("standardised") {
         const auto model = moden::fit_tensor_model(policy, latents, modes, {.scaling = code_scaling::standardized});
         const auto made = moden::synthesize_codes(policy, model, to_policy(policy, all_levels<T>(shape)));

@@ -34,6 +34,30 @@ struct fill_with {
     MODEN_HOST_DEVICE void operator()(std::size_t i) const { target[i] = value; }
 };
 
+template <class From, class To>
+struct convert_to {
+    const From* from;
+    To* to;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { to[i] = static_cast<To>(from[i]); }
+};
+
+/// result += added.
+template <class T>
+struct add_to {
+    const T* added;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] += added[i]; }
+};
+
+/// result = left - right.
+template <class T>
+struct difference_of {
+    const T* left;
+    const T* right;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = left[i] - right[i]; }
+};
+
 template <class T>
 struct square_of {
     const T* data;

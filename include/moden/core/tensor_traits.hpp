@@ -60,6 +60,10 @@ using policy_tensor = decltype(std::declval<const Policy&>().template make_tenso
 
 namespace detail {
 
+/// Memory that a policy allocates.
+template <class Policy, class T>
+using buffer_of = decltype(std::declval<const Policy&>().template allocate<T>(0));
+
 template <class Policy, class T>
 using tensor_view_of = tensor_view<const T, typename Policy::memory_space>;
 

@@ -23,6 +23,12 @@ enum class edit_step {
     absolute   ///< from the boundary: the code's own share of v is removed first, w - (w' v) v + s sigma v, v of length 1
 };
 
+/// The way between two codes.
+enum class interpolation_path {
+    straight,  ///< lerp, in w
+    spherical  ///< slerp, in z
+};
+
 /// Options of edit_codes.
 struct edit_options {
     edit_step step = edit_step::relative;
@@ -73,7 +79,7 @@ struct interpolate_row {
     const T* to;
     const double* positions;
     std::size_t size, from_count, to_count, position_count;
-    bool along_sphere;
+    interpolation_path path;
     T* result;
 
     MODEN_HOST_DEVICE void operator()(std::size_t n) const {
@@ -81,7 +87,7 @@ struct interpolate_row {
         const T* b = to + (to_count == 1 ? 0 : n) * size;
         const double t = positions[position_count == 1 ? 0 : n];
         double weight_a = 1 - t, weight_b = t, scale = 1, length_a = 1, length_b = 1;
-        if (along_sphere) {
+        if (path == interpolation_path::spherical) {
             double aa = 0, bb = 0, ab = 0;
             for (std::size_t i = 0; i < size; ++i) {
                 const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
@@ -118,7 +124,8 @@ struct interpolate_row {
 };
 
 template <class Policy, any_tensor From, any_tensor To>
-auto interpolate(const Policy& policy, const From& from, const To& to, const std::vector<double>& positions, bool along_sphere, const char* function) {
+auto interpolate(const Policy& policy, const From& from, const To& to, const std::vector<double>& positions, interpolation_path path,
+                 const char* function) {
     using T = value_type_of<From>;
     static_assert(std::is_same_v<T, value_type_of<To>>, "moden: codes to interpolate between hold different types");
     const auto a = evaluate(policy, from);
@@ -138,7 +145,7 @@ auto interpolate(const Policy& policy, const From& from, const To& to, const std
     policy.upload(positions.data(), where.data(), positions.size());
     auto result = policy.template make_tensor<T, 2>({count, one[1]});
     policy.transform(count,
-                     interpolate_row<T>{a.view().data, b.view().data, where.data(), one[1], one[0], other[0], positions.size(), along_sphere, result.data()},
+                     interpolate_row<T>{a.view().data, b.view().data, where.data(), one[1], one[0], other[0], positions.size(), path, result.data()},
                      4 * one[1]);
     return result;
 }
@@ -268,7 +275,7 @@ auto project_out(const Directions& directions, const Others& others) {
 /// \snippet tests/editing/directions.cpp interpolation
 template <execution_policy Policy, any_tensor From, any_tensor To>
 auto lerp(const Policy& policy, const From& from, const To& to, const std::vector<double>& positions) {
-    return detail::interpolate(policy, from, to, positions, false, "lerp");
+    return detail::interpolate(policy, from, to, positions, interpolation_path::straight, "lerp");
 }
 
 template <any_tensor From, any_tensor To>
@@ -290,7 +297,7 @@ auto lerp(const From& from, const To& to, const std::vector<double>& positions) 
 /// \snippet tests/editing/directions.cpp interpolation
 template <execution_policy Policy, any_tensor From, any_tensor To>
 auto slerp(const Policy& policy, const From& from, const To& to, const std::vector<double>& positions) {
-    return detail::interpolate(policy, from, to, positions, true, "slerp");
+    return detail::interpolate(policy, from, to, positions, interpolation_path::spherical, "slerp");
 }
 
 template <any_tensor From, any_tensor To>

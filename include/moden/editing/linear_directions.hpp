@@ -67,6 +67,23 @@ struct add_outer_product {
     }
 };
 
+/// Brings a row to length 1; rows of zeros stay.
+template <class T>
+struct normalize_row {
+    T* rows;
+    std::size_t size;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
+        double square = 0;
+        for (std::size_t i = 0; i < size; ++i) {
+            square += static_cast<double>(rows[n * size + i]) * static_cast<double>(rows[n * size + i]);
+        }
+        const double factor = square > 0 ? 1 / std::sqrt(square) : 0;
+        for (std::size_t i = 0; i < size; ++i) {
+            rows[n * size + i] = static_cast<T>(factor * static_cast<double>(rows[n * size + i]));
+        }
+    }
+};
+
 /// mean += share * (other - mean), and the difference as it was.
 struct move_mean {
     const double* other;
@@ -174,8 +191,8 @@ private:
     const Policy& policy_;
     std::size_t size_;
     std::size_t count_ = 0;
-    detail::buffer_for<Policy, double> mean_;
-    detail::buffer_for<Policy, T> scatter_;
+    detail::buffer_of<Policy, double> mean_;
+    detail::buffer_of<Policy, T> scatter_;
 };
 
 /// The leading principal components of codes.

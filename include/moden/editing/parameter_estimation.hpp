@@ -84,7 +84,7 @@ std::vector<double> row_squares(const Policy& policy, const T* rows, std::size_t
 
 /// Coordinates of scaled codes in the basis of codes: rows of R_0.
 template <class Policy, class T, class Model>
-buffer_for<Policy, T> code_coordinates(const Policy& policy, const Model& model, const T* scaled, std::size_t count) {
+buffer_of<Policy, T> code_coordinates(const Policy& policy, const Model& model, const T* scaled, std::size_t count) {
     using space = typename Policy::memory_space;
     const auto basis = dense_view<Policy, T>(policy, model.decomposition.factors[0]);
     if (basis.rows == 0) {

@@ -12,12 +12,6 @@
 
 namespace moden {
 
-/// The way between two codes.
-enum class interpolation_path {
-    straight,  ///< lerp, in w
-    spherical  ///< slerp, in z
-};
-
 /// Options of path_length.
 struct path_length_options {
     interpolation_path path = interpolation_path::straight;

@@ -5,11 +5,13 @@
 
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include <moden/core/elementwise.hpp>
 #include <moden/core/tensor_traits.hpp>
+#include <moden/editing/detail/code_normalization.hpp>
 #include <moden/editing/detail/model_synthesis.hpp>
 #include <moden/editing/factor_mode.hpp>
 #include <moden/multilinear/complete.hpp>
@@ -17,12 +19,6 @@
 #include <moden/policy/cpu.hpp>
 
 namespace moden {
-
-/// What is done to the codes before they are factorised.
-enum class code_scaling {
-    centered,     ///< the mean code is subtracted
-    standardized  ///< and every variable divided by its standard deviation (variables that never change by 1)
-};
 
 /// Which basis codes have in a model.
 enum class code_basis {
@@ -60,67 +56,12 @@ struct tensor_model_options {
     code_scaling scaling = code_scaling::centered;
     code_basis basis = code_basis::singular_vectors;
     /// How the centred tensor is factorised, by st_hosvd; ranks are those of the code mode and of every factor mode. Default:
-    /// nothing is truncated. With code_basis::none the rank of the code mode is D and no mode order can be given.
+    /// nothing is truncated. With code_basis::none the rank of the code mode is D, and neither a mode order nor
+    /// error_measure::residual can be given.
     hosvd_options hosvd = {};
 };
 
 namespace detail {
-
-/// Mean and scale of one variable over all samples, and the variable as the model sees it. `observed`, if not null, says
-/// which samples count; those that do not become 0.
-template <class T>
-struct normalize_variable {
-    const T* data;
-    const T* observed;
-    std::size_t samples;
-    code_scaling scaling;
-    T* mean;
-    T* scale;
-    T* normalized;
-
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const {
-        const T* row = data + i * samples;
-        double sum = 0, count = 0;
-        for (std::size_t j = 0; j < samples; ++j) {
-            if (observed == nullptr || observed[j] != T(0)) {
-                sum += static_cast<double>(row[j]);
-                count += 1;
-            }
-        }
-        const double center = sum / count;
-        double squares = 0;
-        for (std::size_t j = 0; j < samples; ++j) {
-            if (observed == nullptr || observed[j] != T(0)) {
-                const double x = static_cast<double>(row[j]) - center;
-                squares += x * x;
-            }
-        }
-        const double deviation = std::sqrt(squares / count);
-        const double factor = scaling == code_scaling::centered || !(deviation > 0) ? 1.0 : deviation;
-        mean[i] = static_cast<T>(center);
-        scale[i] = static_cast<T>(factor);
-        for (std::size_t j = 0; j < samples; ++j) {
-            const bool counts = observed == nullptr || observed[j] != T(0);
-            normalized[i * samples + j] = counts ? static_cast<T>((static_cast<double>(row[j]) - center) / factor) : T(0);
-        }
-    }
-};
-
-/// The mask of samples, repeated for every variable of the codes.
-template <class T>
-struct repeat_row {
-    const T* row;
-    std::size_t size;
-    T* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = row[i % size]; }
-};
-
-inline void check_model_data(const extents& shape, const std::vector<factor_mode>& modes) {
-    require<shape_error>(shape.size() >= 2, "fit_tensor_model: a tensor of order ", shape.size(),
-                         " (expected codes x at least one factor mode)");
-    require<shape_error>(element_count(shape) > 0, "fit_tensor_model: the tensor of ", shape, " is empty");
-    check_factor_modes(modes, {shape.begin() + 1, shape.end()}, "fit_tensor_model");
-}
 
 /// A model without its decomposition, and the codes as it sees them.
 template <class Policy, class Tensor, class T>
@@ -138,44 +79,24 @@ std::pair<tensor_model<Tensor>, Tensor> normalize_codes(const Policy& policy, co
     return {std::move(model), std::move(codes)};
 }
 
-/// HOSVD of the factor modes alone, of codes as the model sees them; the core takes their place.
+/// HOSVD of the factor modes alone, of codes as the model sees them; the core has a row per entry of a code.
 template <class Policy, class Tensor>
 hosvd_result<Tensor> factorize_without_basis(const Policy& policy, const Tensor& codes, const hosvd_options& options) {
     using T = value_type_of<Tensor>;
     using space = typename Policy::memory_space;
-    const extents whole = shape_of(codes);
-    check_hosvd_options(options, whole, "fit_tensor_model");
-    require<argument_error>(options.mode_order.empty(), "fit_tensor_model: a mode order goes with code_basis::singular_vectors");
-    require<argument_error>(options.ranks.empty() || options.ranks[0] == whole[0], "fit_tensor_model: rank ",
-                            options.ranks.empty() ? 0 : options.ranks[0], " of the code mode without a basis of codes (expected ", whole[0], ")");
+    const extents shape = shape_of(codes);
+    check_hosvd_options(options, shape, "fit_tensor_model");
+    require<argument_error>(options.mode_order.empty() && options.error.value_or(error_measure::spectrum) == error_measure::spectrum,
+                            "fit_tensor_model: a mode order and error_measure::residual go with code_basis::singular_vectors");
+    require<argument_error>(options.ranks.empty() || options.ranks[0] == shape[0], "fit_tensor_model: rank ",
+                            options.ranks.empty() ? 0 : options.ranks[0], " of the code mode without a basis of codes (expected ", shape[0], ")");
+    std::vector<std::size_t> factor_modes(shape.size() - 1);
+    std::iota(factor_modes.begin(), factor_modes.end(), std::size_t{1});
+    const double energy = checked_energy(policy, codes.data(), codes.size(), "fit_tensor_model");
     hosvd_result<Tensor> result;
-    result.factors.push_back(policy.template make_tensor<T, 2>({0, 0}));
-    result.modes.resize(whole.size());
-    result.modes[0].rank = whole[0];
-    extents shape = whole;
-    const T* current = codes.data();
-    buffer_for<Policy, T> held;
-    const double energy = checked_energy(policy, current, codes.size(), "fit_tensor_model");
-    double discarded = 0;
-    for (std::size_t mode = 1; mode < whole.size(); ++mode) {
-        require<argument_error>(!options.progress || options.progress(mode - 1, whole.size() - 1),
-                                "fit_tensor_model: stopped by the progress callback before mode ", mode);
-        const mode_geometry geometry = geometry_of(shape, mode);
-        const auto wanted = mode_truncation(options, mode, geometry, energy, discarded, whole.size() - mode);
-        auto basis = compute_mode_basis<Policy, T, space>(policy, current, geometry, wanted, std::max(0.0, energy - discarded), options, "fit_tensor_model");
-        discarded += basis.report.discarded_energy;
-        shape[mode] = basis.report.rank;
-        auto next = policy.template allocate<T>(element_count(shape));
-        mode_product_into<Policy, T, space>(policy, current, geometry,
-                                            transposed(row_major<const T, space>(basis.factor.data(), geometry.extent, basis.report.rank)), next.data());
-        held = std::move(next);
-        current = held.data();
-        result.factors.push_back(std::move(basis.factor));
-        result.modes[mode] = std::move(basis.report);
-    }
-    result.core = policy.template make_tensor<T, order_of<Tensor>>(shape);
-    policy.copy(current, result.core.data(), result.core.size());
-    result.error_bound = relative(discarded, energy);
+    truncate_modes<Policy, T, space>(policy, {codes.data(), shape}, factor_modes, energy, options, "fit_tensor_model", result);
+    result.factors[0] = policy.template make_tensor<T, 2>({0, 0});
+    result.modes[0].rank = shape[0];
     result.relative_error = result.error_bound;
     return result;
 }

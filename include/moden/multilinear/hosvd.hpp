@@ -88,6 +88,47 @@ inline double relative(double squared_error, double energy) {
     return squared_error <= 0 ? 0 : std::sqrt(squared_error / energy);
 }
 
+/// The steps of a sequentially truncated HOSVD: each mode of `order` in turn is projected onto its leading singular vectors.
+/// Sets core, factors and reports of these modes, and the error bound; other modes stay as they are, without a factor.
+///
+/// \param known  |X|^2 where it has been computed already
+template <class Policy, class T, class Space, class Tensor>
+void truncate_modes(const Policy& policy, const tensor_view<const T, Space>& tensor, const std::vector<std::size_t>& order,
+                    std::optional<double> known, const hosvd_options& options, const char* function, hosvd_result<Tensor>& result) {
+    result.factors.resize(tensor.order());
+    result.modes.resize(tensor.order());
+    extents shape = tensor.shape;
+    const T* current = tensor.data;
+    buffer_of<Policy, T> held;
+    double discarded = 0;
+    for (std::size_t step = 0; step < order.size(); ++step) {
+        require<argument_error>(!options.progress || options.progress(step, order.size()), function,
+                                ": stopped by the progress callback before step ", step);
+        const std::size_t mode = order[step];
+        const mode_geometry geometry = geometry_of(shape, mode);
+        const double before = known.value_or(0);
+        const auto wanted = mode_truncation(options, mode, geometry, before, discarded, order.size() - step);
+        auto basis = compute_mode_basis<Policy, T, Space>(policy, current, geometry, wanted, std::max(0.0, before - discarded),
+                                                          options, function);
+        known = known.value_or(tail_energy(basis.report.singular_values, 0));
+        discarded += basis.report.discarded_energy;
+        const auto projection = transposed(row_major<const T, Space>(basis.factor.data(), geometry.extent, basis.report.rank));
+        shape[mode] = basis.report.rank;
+        if (step + 1 == order.size()) {
+            result.core = policy.template make_tensor<T, order_of<Tensor>>(shape);
+            mode_product_into<Policy, T, Space>(policy, current, geometry, projection, result.core.data());
+        } else {
+            auto next = policy.template allocate<T>(element_count(shape));
+            mode_product_into<Policy, T, Space>(policy, current, geometry, projection, next.data());
+            held = std::move(next);
+            current = held.data();
+        }
+        result.factors[mode] = std::move(basis.factor);
+        result.modes[mode] = std::move(basis.report);
+    }
+    result.error_bound = relative(discarded, known.value_or(0));
+}
+
 }  // namespace detail
 
 /// Higher-order singular value decomposition, X ~ G x_0 U_0 x_1 U_1 ...: U_n holds the leading left singular vectors of
@@ -192,38 +233,7 @@ auto st_hosvd(const Policy& policy, const Tensor& tensor, const hosvd_options& o
     auto known = detail::energy_in_advance(policy, view.data, view.shape, order.front(), options, "st_hosvd");
 
     hosvd_result<result_tensor> result;
-    result.factors.resize(view.order());
-    result.modes.resize(view.order());
-    extents shape = view.shape;
-    const T* current = view.data;
-    decltype(policy.template allocate<T>(0)) held;
-    double discarded = 0;
-    for (std::size_t step = 0; step < order.size(); ++step) {
-        detail::require<argument_error>(!options.progress || options.progress(step, order.size()),
-                                        "st_hosvd: stopped by the progress callback before step ", step);
-        const std::size_t mode = order[step];
-        const mode_geometry geometry = geometry_of(shape, mode);
-        const double before = known.value_or(0);
-        const auto wanted = detail::mode_truncation(options, mode, geometry, before, discarded, order.size() - step);
-        auto basis = detail::compute_mode_basis<Policy, T, space>(policy, current, geometry, wanted,
-                                                                  std::max(0.0, before - discarded), options, "st_hosvd");
-        known = known.value_or(detail::tail_energy(basis.report.singular_values, 0));
-        discarded += basis.report.discarded_energy;
-        const auto projection = transposed(row_major<const T, space>(basis.factor.data(), geometry.extent, basis.report.rank));
-        shape[mode] = basis.report.rank;
-        if (step + 1 == order.size()) {
-            result.core = policy.template make_tensor<T, order_of<Tensor>>(shape);
-            detail::mode_product_into<Policy, T, space>(policy, current, geometry, projection, result.core.data());
-        } else {
-            auto next = policy.template allocate<T>(element_count(shape));
-            detail::mode_product_into<Policy, T, space>(policy, current, geometry, projection, next.data());
-            held = std::move(next);
-            current = held.data();
-        }
-        result.factors[mode] = std::move(basis.factor);
-        result.modes[mode] = std::move(basis.report);
-    }
-    result.error_bound = detail::relative(discarded, known.value_or(0));
+    detail::truncate_modes<Policy, T, space>(policy, view, order, known, options, "st_hosvd", result);
     result.relative_error = options.error.value_or(error_measure::spectrum) == error_measure::spectrum
                                 ? result.error_bound
                                 : relative_error(policy, tensor, result);

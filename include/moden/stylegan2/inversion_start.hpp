@@ -65,13 +65,6 @@ struct append_one {
     }
 };
 
-template <class From, class To>
-struct convert_elements {
-    const From* from;
-    To* to;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { to[i] = static_cast<To>(from[i]); }
-};
-
 inline bool is_power_of_two(std::size_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
 }  // namespace detail
@@ -120,7 +113,7 @@ inversion_start<Policy, T> fit_inversion_start(const Policy& policy, const gener
         const auto rows = policy.template allocate<double>(count * columns);
         policy.transform_rows(count, columns, detail::append_one<T>{pooled.data(), features, rows.data()});
         const auto wide = policy.template allocate<double>(w.size());
-        policy.transform(w.size(), detail::convert_elements<T, double>{w.data(), wide.data()});
+        policy.transform(w.size(), moden::detail::convert_to<T, double>{w.data(), wide.data()});
         const auto x = row_major<const double, space>(rows.data(), count, columns);
         policy.template gemm<double>(1.0, transposed(x), x, 1.0, row_major<double, space>(gram.data(), columns, columns));
         policy.template gemm<double>(1.0, transposed(x), row_major<const double, space>(wide.data(), count, layout.w_dim), 1.0,
@@ -134,9 +127,9 @@ inversion_start<Policy, T> fit_inversion_start(const Policy& policy, const gener
                                                              row_major<double, space>(cross.data(), columns, layout.w_dim));
     inversion_start<Policy, T> result{options.size, policy.template make_tensor<T, 2>({features, layout.w_dim}),
                                       policy.template make_tensor<T, 1>({layout.w_dim})};
-    policy.transform(result.weight.size(), detail::convert_elements<double, T>{cross.data(), result.weight.data()});
+    policy.transform(result.weight.size(), moden::detail::convert_to<double, T>{cross.data(), result.weight.data()});
     policy.transform(layout.w_dim,
-                     detail::convert_elements<double, T>{cross.data() + features * layout.w_dim, result.intercept.data()});
+                     moden::detail::convert_to<double, T>{cross.data() + features * layout.w_dim, result.intercept.data()});
     return result;
 }
 

@@ -29,7 +29,6 @@ namespace moden::detail {
 struct alternation_rules {
     double tolerance = 0;
     std::size_t max_iterations = 0;
-    std::size_t inner_sweeps = 20;  ///< over the modes that share a Gram matrix
 };
 
 /// One code on its way.
@@ -264,7 +263,7 @@ private:
         return row_major<const T, space>(data, rows, columns);
     }
 
-    buffer_for<Policy, T> packed_rows(const T* targets, const std::vector<std::size_t>& active) const {
+    buffer_of<Policy, T> packed_rows(const T* targets, const std::vector<std::size_t>& active) const {
         auto rows = policy_.template allocate<T>(active.size() * coordinates_);
         for (std::size_t i = 0; i < active.size(); ++i) {
             policy_.copy(targets + active[i] * coordinates_, rows.data() + i * coordinates_, coordinates_);
@@ -272,7 +271,7 @@ private:
         return rows;
     }
 
-    buffer_for<Policy, T> uploaded(const std::vector<T>& values) const {
+    buffer_of<Policy, T> uploaded(const std::vector<T>& values) const {
         auto result = policy_.template allocate<T>(values.size());
         policy_.upload(values.data(), result.data(), values.size());
         return result;
@@ -397,9 +396,10 @@ private:
     }
 
     void sweep_others(const double* gram, const double* right, code_estimate& code) const {
+        constexpr std::size_t most_sweeps = 20;
         std::vector<double> h, g;
         double before = code.objective;
-        for (std::size_t sweep = 0; sweep < rules_.inner_sweeps; ++sweep) {
+        for (std::size_t sweep = 0; sweep < most_sweeps; ++sweep) {
             double value = 0;
             for (std::size_t j = 0; j < small_.size(); ++j) {
                 const auto others = others_.product(small_vectors(code), j);
@@ -423,7 +423,7 @@ private:
     std::size_t largest_;               ///< the mode with a step of its own
     std::vector<std::size_t> small_;    ///< the others
     small_modes others_;
-    buffer_for<Policy, T> core_;        ///< R_largest x R_0 x others
+    buffer_of<Policy, T> core_;        ///< R_largest x R_0 x others
     double core_square_ = 0;
     std::vector<penalized_factor> factors_;
 };

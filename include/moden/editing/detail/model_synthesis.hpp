@@ -2,7 +2,6 @@
 
 // From the parameters of a tensor model to codes, and back from codes to coordinates of its code basis.
 
-#include <cmath>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -13,15 +12,12 @@
 
 namespace moden::detail {
 
-template <class Policy, class T>
-using buffer_for = decltype(std::declval<const Policy&>().template allocate<T>(0));
-
 /// Parameter vectors of all modes in subspace coordinates: per mode count x R_k.
 template <class Policy, class T>
 struct parameter_rows {
     std::size_t count = 0;
     extents ranks = {};
-    std::vector<buffer_for<Policy, T>> rows = {};
+    std::vector<buffer_of<Policy, T>> rows = {};
 };
 
 /// result(n, i b + j) = left(n, i) right(n, j).
@@ -63,47 +59,6 @@ struct apply_scale {
     MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = (codes[i] - mean[i % size]) / scale[i % size]; }
 };
 
-template <class From, class To>
-struct convert_to {
-    const From* from;
-    To* to;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { to[i] = static_cast<To>(from[i]); }
-};
-
-/// result += added.
-template <class T>
-struct add_to {
-    const T* added;
-    T* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] += added[i]; }
-};
-
-/// result = left - right.
-template <class T>
-struct difference_of {
-    const T* left;
-    const T* right;
-    T* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = left[i] - right[i]; }
-};
-
-/// Brings a row to length 1; rows of zeros stay.
-template <class T>
-struct normalize_row {
-    T* rows;
-    std::size_t size;
-    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
-        double square = 0;
-        for (std::size_t i = 0; i < size; ++i) {
-            square += static_cast<double>(rows[n * size + i]) * static_cast<double>(rows[n * size + i]);
-        }
-        const double factor = square > 0 ? 1 / std::sqrt(square) : 0;
-        for (std::size_t i = 0; i < size; ++i) {
-            rows[n * size + i] = static_cast<T>(factor * static_cast<double>(rows[n * size + i]));
-        }
-    }
-};
-
 template <class Policy, class T, class Matrix>
 auto dense_view(const Policy&, const Matrix& matrix) {
     return row_major<const T, typename Policy::memory_space>(matrix.data(), matrix.shape()[0], matrix.shape()[1]);
@@ -142,17 +97,13 @@ parameter_rows<Policy, T> subspace_rows(const Policy& policy, const Model& model
     return result;
 }
 
-/// count x R_1 R_2 ...: outer products of every code's parameter vectors, the last mode fastest; without mode `skip`.
+/// count x R_1 R_2 ...: outer products of every code's parameter vectors, the last mode fastest.
 template <class Policy, class T>
-buffer_for<Policy, T> outer_products(const Policy& policy, const parameter_rows<Policy, T>& parameters,
-                                     std::size_t skip = static_cast<std::size_t>(-1)) {
+buffer_of<Policy, T> outer_products(const Policy& policy, const parameter_rows<Policy, T>& parameters) {
     std::size_t width = 1;
     auto product = policy.template allocate<T>(parameters.count);
     policy.transform(parameters.count, fill_with<T>{product.data(), T(1)});
     for (std::size_t k = 0; k < parameters.rows.size(); ++k) {
-        if (k == skip) {
-            continue;
-        }
         auto next = policy.template allocate<T>(parameters.count * width * parameters.ranks[k]);
         policy.transform(next.size(), outer_of_rows<T>{product.data(), parameters.rows[k].data(), width, parameters.ranks[k], next.data()});
         width *= parameters.ranks[k];
@@ -185,7 +136,7 @@ void codes_of_products(const Policy& policy, const Model& model, const T* produc
 
 /// Codes as the model sees them, (code - mean) / scale; checks their size.
 template <class Policy, class T, class Model>
-buffer_for<Policy, T> scaled_codes(const Policy& policy, const Model& model, const tensor_view_of<Policy, T>& codes,
+buffer_of<Policy, T> scaled_codes(const Policy& policy, const Model& model, const tensor_view_of<Policy, T>& codes,
                                    const char* function) {
     const std::size_t size = model.code_size();
     require<shape_error>(codes.order() == 2 && codes.shape[1] == size, function, ": codes of ", codes.shape,
@@ -194,25 +145,6 @@ buffer_for<Policy, T> scaled_codes(const Policy& policy, const Model& model, con
     auto result = policy.template allocate<T>(codes.size());
     policy.transform(codes.size(), apply_scale<T>{codes.data, model.mean.data(), model.scale.data(), size, result.data()});
     return result;
-}
-
-/// Refuses masks in which a level has no observed code at all.
-template <class Policy, class T, class Space>
-void check_all_levels_observed(const Policy& policy, const tensor_view<const T, Space>& mask, const std::vector<factor_mode>& modes) {
-    std::vector<T> observed(mask.size());
-    policy.download(mask.data, observed.data(), observed.size());
-    for (std::size_t k = 0; k < modes.size(); ++k) {
-        const mode_geometry geometry = geometry_of(mask.shape, k);
-        for (std::size_t level = 0; level < geometry.extent; ++level) {
-            bool any = false;
-            for (std::size_t i = 0; i < geometry.fibers() && !any; ++i) {
-                const std::size_t slab = i / geometry.columns, column = i % geometry.columns;
-                any = observed[(slab * geometry.extent + level) * geometry.columns + column] != T(0);
-            }
-            require<argument_error>(any, "fit_tensor_model: no code of mode '", modes[k].name, "' has level '",
-                                    modes[k].levels[level], "' (all of its combinations are missing)");
-        }
-    }
 }
 
 }  // namespace moden::detail

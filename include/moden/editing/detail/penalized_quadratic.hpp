@@ -3,6 +3,7 @@
 // Small quadratic problems with ridge, lasso and sum-to-one terms, in double precision on the host: what alternating least
 // squares solves for one mode of one code.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <vector>

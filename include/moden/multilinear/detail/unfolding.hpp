@@ -7,13 +7,11 @@
 #include <utility>
 
 #include <moden/core/macros.hpp>
+#include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/linalg/detail/panels.hpp>
 
 namespace moden::detail {
-
-template <class Policy, class T>
-using buffer_of = decltype(std::declval<const Policy&>().template allocate<T>(0));
 
 /// Panels of the mode-n unfolding of a tensor. First and last mode: views. Otherwise slabs are permuted a few at a time.
 template <class T, class Space>

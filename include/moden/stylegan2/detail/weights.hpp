@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <moden/core/elementwise.hpp>
+#include <moden/core/tensor_traits.hpp>
 #include <moden/io/safetensors.hpp>
 #include <moden/maps/detail/convolution.hpp>
 #include <moden/stylegan2/architecture.hpp>
@@ -19,8 +20,7 @@
 
 namespace moden::stylegan2::detail {
 
-template <class Policy, class T>
-using buffer_of = decltype(std::declval<const Policy&>().template allocate<T>(0));
+using moden::detail::buffer_of;
 
 /// Loop bodies: data * factor, data^2 summed over filters, a copy transposed.
 template <class T>
