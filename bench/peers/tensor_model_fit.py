@@ -35,19 +35,18 @@ def samples(shape: tuple[int, ...]) -> np.ndarray:
 
 def relative_error(case: Case, result: Any, tensor: np.ndarray) -> float:
     """Of some codes, rebuilt from core and factors, less the mean."""
+    from results import to_numpy
     from tntorch_peer import core_and_factors
 
     mean, model = result
     core, factors = core_and_factors(model) if hasattr(model, "Us") else model
-    to_numpy = lambda array: array if isinstance(array, np.ndarray) else array.detach().numpy()  # noqa: E731
     core, factors = to_numpy(core), [to_numpy(factor) for factor in factors]
     chosen = samples(tensor.shape)
-    levels = np.unravel_index(chosen, tensor.shape[1:])
     made = []
-    for n in range(len(chosen)):
+    for levels in zip(*np.unravel_index(chosen, tensor.shape[1:])):
         part = core
-        for mode in reversed(range(1, tensor.ndim)):
-            part = part @ factors[mode][levels[mode - 1][n]] if mode == part.ndim - 1 else np.tensordot(part, factors[mode][levels[mode - 1][n]], (mode, 0))
+        for factor, level in reversed(list(zip(factors[1:], levels))):
+            part = part @ factor[level]  # the last mode that is left
         made.append(factors[0] @ part)
     exact = (tensor.reshape(tensor.shape[0], -1)[:, chosen] - mean.reshape(-1, 1)).T.astype(np.float64)
     return float(np.linalg.norm(np.array(made, np.float64) - exact) / np.linalg.norm(exact))

@@ -17,7 +17,7 @@
 
 #include "../common/program.hpp"
 #include "../common/progress_bar.hpp"
-#include "../faces/dataset.hpp"
+#include "../common/renders.hpp"
 #include "settings.hpp"
 
 namespace edit_faces {
@@ -82,19 +82,6 @@ inline std::string text_of_levels(const std::vector<moden::factor_mode>& modes) 
     return root.dump(1) + "\n";
 }
 
-/// Renders as the generator makes pictures: N x 3 x size x size in [-1, 1].
-inline moden::tensor<float, 4> render_pictures(const std::vector<faces::face_parameters>& people, std::size_t size) {
-    auto pictures = moden::tensor<float, 4>::from_shape({people.size(), 3, size, size});
-    faces::render_all(people, {.size = size}, [&](std::size_t n, faces::rendering&& rendered) {
-        for (std::size_t p = 0; p < size * size; ++p) {
-            for (std::size_t c = 0; c < 3; ++c) {
-                pictures.data()[(n * 3 + c) * size * size + p] = 2 * rendered.image.data()[p * 3 + c] - 1;
-            }
-        }
-    });
-    return pictures;
-}
-
 /// Codes in w+ of pictures, N x D, and the mean of their errors.
 struct inverted {
     matrix codes;
@@ -138,7 +125,7 @@ inline code_set invert_structured_set(const moden::cpu_policy& cpu, const genera
         const std::size_t some = std::min(at_once, count - first);
         const std::vector<faces::face_parameters> people(set.faces.begin() + static_cast<std::ptrdiff_t>(first),
                                                          set.faces.begin() + static_cast<std::ptrdiff_t>(first + some));
-        const auto found = invert_pictures(cpu, net, wanted, render_pictures(people, net.layout().resolution));
+        const auto found = invert_pictures(cpu, net, wanted, examples::render_pictures(people, net.layout().resolution));
         error += found.rms_error * static_cast<double>(some) / static_cast<double>(count);
         for (std::size_t n = 0; n < some; ++n) {
             for (std::size_t i = 0; i < size; ++i) {

@@ -53,7 +53,7 @@ matrix new_face(const moden::cpu_policy& cpu, const generator& net, const settin
         faces::face_parameters face;
         face.person = faces::random_identity(wanted.seed, 1000);
         face.light = faces::make_light(faces::light_preset::window);
-        return invert_pictures(cpu, net, wanted, render_pictures({face}, layout.resolution)).codes;
+        return invert_pictures(cpu, net, wanted, examples::render_pictures({face}, layout.resolution)).codes;
     }
     const auto w = sampled_w(cpu, net, 1, wanted.seed);
     const auto ws = stylegan2::to_w_plus(cpu, net, w, {.psi = 0.7});

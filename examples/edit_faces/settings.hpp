@@ -2,6 +2,7 @@
 
 // What the command line of edit_faces says.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>

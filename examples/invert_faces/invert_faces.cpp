@@ -20,8 +20,8 @@
 #include "../common/pictures.hpp"
 #include "../common/program.hpp"
 #include "../common/progress_bar.hpp"
+#include "../common/renders.hpp"
 #include "../common/sheet.hpp"
-#include "../faces/dataset.hpp"
 
 namespace invert_faces {
 namespace {
@@ -46,22 +46,6 @@ struct settings {
     double pull = 0.01;
     std::size_t fit = 0;  ///< pictures to fit a start with; 0: read it
 };
-
-/// Renders of faces that no training set holds, as the generator makes pictures: N x 3 x size x size in [-1, 1].
-moden::tensor<float, 4> render_targets(const settings& wanted, std::size_t size) {
-    const faces::face_set set = faces::make_random_set(wanted.count, wanted.seed);
-    auto pictures = moden::tensor<float, 4>::from_shape({wanted.count, 3, size, size});
-    faces::render_all(set.faces, {.size = size}, [&](std::size_t n, faces::rendering&& rendered) {
-        for (std::size_t y = 0; y < size; ++y) {
-            for (std::size_t x = 0; x < size; ++x) {
-                for (std::size_t c = 0; c < 3; ++c) {
-                    pictures(n, c, y, x) = 2 * rendered.image(y, x, c) - 1;
-                }
-            }
-        }
-    });
-    return pictures;
-}
 
 moden::tensor<float, 4> read_targets(const settings& wanted, std::size_t size) {
     auto pictures = moden::io::npy_file(wanted.images, "--images").load<float, 4>();
@@ -139,7 +123,9 @@ void run(const settings& wanted) {
     const moden::cpu_policy cpu;
     const auto net = stylegan2::load_generator<float>(cpu, wanted.weights);
     const std::size_t size = net.layout().resolution;
-    const moden::tensor<float, 4> targets = wanted.images.empty() ? render_targets(wanted, size) : read_targets(wanted, size);
+    const moden::tensor<float, 4> targets = wanted.images.empty()
+                                                ? examples::render_pictures(faces::make_random_set(wanted.count, wanted.seed).faces, size)
+                                                : read_targets(wanted, size);
     const std::size_t count = targets.shape()[0];
 
     // From a picture to a first w by regression, from there by gradient.
