@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <vector>
 
@@ -135,6 +136,82 @@ TEST_CASE_TEMPLATE("no iteration loses", Cell, MODEN_TEST_CELLS) {
             CHECK(found.objective[n] == doctest::Approx(value).epsilon(200 * Cell::eps));
         }
         CHECK(sum == doctest::Approx(history.back()).epsilon(1e4 * Cell::eps));
+    }
+}
+
+TEST_CASE_TEMPLATE("with derivatives and without: the same minimum, wherever the longest mode is", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    std::size_t of_fast = 0, of_slow = 0;
+    const auto compare = [&]<std::size_t N>(const std::array<std::size_t, N>& given) {
+        const moden::extents extents(given.begin(), given.end());
+        const array planted = planted_codes(extents);
+        const auto model = moden::fit_tensor_model(policy, to_policy(policy, to_tensor<T, N>(planted)), face_modes(extents));
+        new_codes wanted(4, planted, 60);
+        const array disturbed = random_matrix(4, extents[0], 8);
+        const double norm = frobenius(wanted.codes) / 2;
+        for (std::size_t i = 0; i < disturbed.data.size(); ++i) {
+            wanted.codes.data[i] += 0.1 * norm / frobenius(disturbed) * disturbed.data[i];
+        }
+        const auto codes = to_policy(policy, to_tensor<T, 2>(wanted.codes));
+        const moden::parameter_penalty smooth{.ridge = 1e-3 * norm * norm, .sum_to_one = 0.1 * norm * norm};
+        moden::parameter_penalty rough = smooth;
+        rough.lasso = 1e-30;  // no derivatives any more, and nothing else changes
+        const bool single = std::is_same_v<T, float>;
+        const double tolerance = single ? 1e-7 : 1e-13;
+        const auto fast = moden::estimate_parameters(policy, model, codes, {.penalties = {smooth}, .tolerance = tolerance, .max_iterations = 3000});
+        const auto slow = moden::estimate_parameters(policy, model, codes, {.penalties = {rough}, .tolerance = tolerance, .max_iterations = 3000});
+        for (std::size_t n = 0; n < 4; ++n) {
+            CAPTURE(extents.size());
+            CAPTURE(n);
+            CHECK(fast.status[n] == moden::iteration_status::converged);
+            CHECK(fast.objective[n] == doctest::Approx(slow.objective[n]).epsilon(single ? 1e-3 : 1e-6));
+            of_fast += fast.iterations[n];
+            of_slow += slow.iterations[n];
+        }
+    };
+    compare(std::array<std::size_t, 4>{40, 7, 5, 2});
+    compare(std::array<std::size_t, 4>{40, 3, 8, 2});
+    compare(std::array<std::size_t, 4>{40, 2, 5, 9});
+    compare(std::array<std::size_t, 5>{40, 2, 3, 7, 2});
+    compare(std::array<std::size_t, 3>{30, 9, 4});
+    if (std::is_same_v<T, double>) {
+        CHECK(3 * of_fast < 2 * of_slow);
+    }
+}
+
+TEST_CASE_TEMPLATE("smooth penalties: the gradient vanishes", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    if constexpr (std::is_same_v<T, double>) {
+        const Policy policy{};
+        const array planted = planted_codes(shape);
+        const auto model = moden::fit_tensor_model(policy, to_policy(policy, to_tensor<T, 4>(planted)), face_modes(shape));
+        const new_codes wanted(3, planted, 60);
+        const std::vector<moden::parameter_penalty> penalties{{.ridge = 0.02}, {.ridge = 0.1, .sum_to_one = 1}, {.ridge = 0.05, .sum_to_one = 0.3}};
+        const auto found = moden::estimate_parameters(policy, model, to_policy(policy, to_tensor<T, 2>(wanted.codes)),
+                                                      {.penalties = penalties, .tolerance = 1e-15, .max_iterations = 1000});
+        for (std::size_t n = 0; n < 3; ++n) {
+            std::vector<array> q;
+            for (std::size_t k = 0; k < 3; ++k) {
+                q.push_back(row_of(to_array(policy, found.canonical[k]), n));
+            }
+            const array code = row_of(wanted.codes, n);
+            const double value = objective_of(policy, model, code, q, penalties);
+            constexpr double step = 1e-5;
+            for (std::size_t k = 0; k < 3; ++k) {
+                for (double& x : q[k].data) {
+                    const double kept = x;
+                    x = kept + step;
+                    const double above = objective_of(policy, model, code, q, penalties);
+                    x = kept - step;
+                    const double below = objective_of(policy, model, code, q, penalties);
+                    x = kept;
+                    CHECK(std::abs(above - below) / (2 * step) < 1e-5 * value);
+                }
+            }
+        }
     }
 }
 

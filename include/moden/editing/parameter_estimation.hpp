@@ -13,7 +13,7 @@
 #include <moden/core/elementwise.hpp>
 #include <moden/core/status.hpp>
 #include <moden/core/tensor_traits.hpp>
-#include <moden/editing/detail/alternating_estimation.hpp>
+#include <moden/editing/detail/multilinear_least_squares.hpp>
 #include <moden/editing/tensor_model.hpp>
 #include <moden/linalg/detail/solve.hpp>
 #include <moden/policy/cpu.hpp>
@@ -116,13 +116,14 @@ auto uploaded_rows(const Policy& policy, const std::vector<code_estimate>& codes
 
 }  // namespace detail
 
-/// The parameter vectors whose model code is nearest to each of some codes, by alternating least squares:
+/// The parameter vectors whose model code is nearest to each of some codes:
 ///
 ///     min |code^(q_1, ..., q_M) - code|^2 + sum_k ridge_k |q_k|^2 + lasso_k |q'_k|_1 + sum_to_one_k (1' q'_k - 1)^2.
 ///
-/// Every step solves one mode exactly, so the objective never rises. It has local minima; `starts` tries several. Without a
-/// lasso term the unknown of a mode is q_k, and q'_k = U_k q_k; with one it is q'_k, and q_k = U_k' q'_k. For a mode that was
-/// not truncated the two are the same.
+/// The longest mode always has its exact best value; the others take Gauss-Newton steps that reckon with that, or, where a lasso
+/// term leaves no derivatives or a step would not help, their best values in turn (alternating least squares). The objective
+/// never rises. It has local minima; `starts` tries several. Without a lasso term the unknown of a mode is q_k, and
+/// q'_k = U_k q_k; with one it is q'_k, and q_k = U_k' q'_k. For a mode that was not truncated the two are the same.
 ///
 /// \param policy  where to compute; what is left of a mode's problem is solved on the host in double precision
 /// \param model   tensor model
@@ -132,9 +133,12 @@ auto uploaded_rows(const Policy& policy, const std::vector<code_estimate>& codes
 /// \throws shape_error if codes are of another size than the model's, or the number of penalties is none of 0, 1 and M;
 ///         argument_error for a negative or infinite penalty or tolerance, no start, NaN or infinity
 ///
-/// Cost per code and iteration: 4 |S| + 2 R_0 (P^2 + K^2) flops with P the largest rank of a factor mode and K the product of
-/// the others; on the host P^3 / 3 and a few times K^2. Memory: a copy of the core, and a quarter of a gigabyte.
-/// Source: Paper I Eqs. 6-11; Paper II Eqs. 4-6; 001 Eq. 3.12.
+/// Cost per code and iteration: 4 |S| + 2 R_0 (P^2 + K^2 + P K) flops with P the largest rank of a factor mode and K the product
+/// of the others, two readings of the core for all codes together; on the host P^3 / 3 and a few times K^2 and P K. Gauss-Newton takes
+/// 5 to 10 iterations where the codes are near the model. Memory: a quarter of a gigabyte, and a copy of the core where the longest mode is
+/// neither the first nor the last.
+/// Source: Paper I Eqs. 6-11; Paper II Eqs. 4-6; 001 Eq. 3.12. Gauss-Newton: Ruhe and Wedin, Algorithms for separable nonlinear
+/// least squares problems, SIAM Review 22 (1980), algorithm 2.
 /// \snippet tests/editing/parameters.cpp estimate_parameters
 template <execution_policy Policy, class Tensor, any_tensor Codes>
 auto estimate_parameters(const Policy& policy, const tensor_model<Tensor>& model, const Codes& codes,
@@ -154,7 +158,7 @@ auto estimate_parameters(const Policy& policy, const tensor_model<Tensor>& model
     const auto targets = detail::code_coordinates<Policy, T>(policy, model, static_cast<const T*>(scaled.data()), count);
     const auto squares = detail::row_squares(policy, static_cast<const T*>(scaled.data()), count, size);
 
-    const detail::alternating_estimation<Policy, T> estimation(policy, model, std::move(penalties),
+    const detail::multilinear_least_squares<Policy, T> estimation(policy, model, std::move(penalties),
                                                                {options.tolerance, options.max_iterations});
     std::vector<detail::code_estimate> best;
     const std::size_t at_once = estimation.codes_at_once();

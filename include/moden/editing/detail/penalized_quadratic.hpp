@@ -1,7 +1,7 @@
 #pragma once
 
-// Small quadratic problems with ridge, lasso and sum-to-one terms, in double precision on the host: what alternating least
-// squares solves for one mode of one code.
+// Small quadratic problems with ridge, lasso and sum-to-one terms, in double precision on the host: what is left of one mode of one code
+// while the others rest.
 
 #include <algorithm>
 #include <cmath>
@@ -70,17 +70,33 @@ inline double penalty_value(const parameter_penalty& penalty, const mode_paramet
     return penalty.ridge * squares + penalty.lasso * magnitudes + penalty.sum_to_one * (sum - 1) * (sum - 1);
 }
 
+/// Adds half the second derivative of the smooth penalties to `curvature` (R x R, rows `stride` apart) and, unless it is null, half
+/// their first derivative at q to `slope`: ridge I + sum_to_one s s' and ridge q + sum_to_one s (s' q - 1), s the sums of U's columns.
+inline void add_penalty(const parameter_penalty& penalty, const penalized_factor& factor, const std::vector<double>& q,
+                        double* curvature, std::size_t stride, double* slope) {
+    double excess = -1;
+    for (std::size_t i = 0; i < factor.rank; ++i) {
+        excess += factor.sums[i] * q[i];
+    }
+    for (std::size_t i = 0; i < factor.rank; ++i) {
+        curvature[i * stride + i] += penalty.ridge;
+        for (std::size_t j = 0; j < factor.rank; ++j) {
+            curvature[i * stride + j] += penalty.sum_to_one * factor.sums[i] * factor.sums[j];
+        }
+        if (slope != nullptr) {
+            slope[i] += penalty.ridge * q[i] + penalty.sum_to_one * factor.sums[i] * excess;
+        }
+    }
+}
+
 /// Minimises q' H q - 2 g' q + ridge |q|^2 + sum_to_one (s' q - 1)^2 with s the sums of U's columns.
 inline std::vector<double> solve_ridge(const std::vector<double>& h, const std::vector<double>& g, const penalized_factor& factor,
                                        const parameter_penalty& penalty) {
     const std::size_t n = factor.rank;
-    std::vector<double> matrix = h, q = g;
+    std::vector<double> matrix = h, slope(n), q = g;
+    add_penalty(penalty, factor, std::vector<double>(n), matrix.data(), n, slope.data());
     for (std::size_t i = 0; i < n; ++i) {
-        matrix[i * n + i] += penalty.ridge;
-        q[i] += penalty.sum_to_one * factor.sums[i];
-        for (std::size_t j = 0; j < n; ++j) {
-            matrix[i * n + j] += penalty.sum_to_one * factor.sums[i] * factor.sums[j];
-        }
+        q[i] -= slope[i];
     }
     solve_semidefinite<cpu_policy, double, host_memory>(cpu_policy{}, row_major<const double, host_memory>(matrix.data(), n, n),
                                                         row_major<double, host_memory>(q.data(), n, 1));

@@ -51,7 +51,25 @@ void scale_matrix(T factor, host_matrix<T> c) {
     }
 }
 
-/// One call to the library's GEMM.
+/// One call to the library's GEMV: GEMM would copy all of A into panels to use it once. c has one column.
+template <class T>
+void blas_gemv(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_matrix<T> c) {
+    if (beta == T(0)) {
+        scale_matrix(beta, c);
+        beta = T(1);
+    }
+    if (a.rows == 0 || a.columns == 0) {
+        return scale_matrix(beta, c);
+    }
+    const int m = blas_size(is_row_major(a) ? a.columns : a.rows, "gemv");
+    const int n = blas_size(is_row_major(a) ? a.rows : a.columns, "gemv");
+    const int lda = leading_dimension(a, "gemv");
+    const int incx = is_row_major(b) ? leading_dimension(b, "gemv") : 1;
+    const int incy = is_row_major(c) ? leading_dimension(c, "gemv") : 1;
+    lapack<T>::gemv(is_row_major(a) ? "T" : "N", &m, &n, &alpha, a.data, &lda, b.data, &incx, &beta, c.data, &incy, 1);
+}
+
+/// One call to the library's GEMM, or GEMV.
 template <class T>
 void blas_gemm(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_matrix<T> c) {
     if (is_row_major(c)) {  // BLAS is column-major: C' = B' A'
@@ -62,6 +80,12 @@ void blas_gemm(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, 
     }
     if (a.columns == 0) {
         return scale_matrix(beta, c);
+    }
+    if (c.columns == 1) {
+        return blas_gemv<T>(alpha, a, b, beta, c);
+    }
+    if (c.rows == 1) {
+        return blas_gemv<T>(alpha, transposed(b), transposed(a), beta, transposed(c));
     }
     const int m = blas_size(c.rows, "gemm");
     const int n = blas_size(c.columns, "gemm");
@@ -127,7 +151,7 @@ void slab_gemm(const_host_matrix<T> a, const_host_matrix<T> b, std::size_t b_ste
 
 template <class T>
 void gemm(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_matrix<T> c) {
-    if (alpha != T(1) || beta != T(0)) {
+    if (alpha != T(1) || beta != T(0) || c.rows == 1 || c.columns == 1) {
         blas_gemm(alpha, a, b, beta, c);
     } else if (suits_row_multiplier<T>(a, b, c)) {
         tall_gemm<T>(a, b, c);
@@ -150,7 +174,7 @@ void gemm_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, c
     if (c.rows == 0 || c.columns == 0) {
         return;
     }
-    if (alpha == T(1) && beta == T(0) && a_step == 0 && suits_slab_multiplier<T>(a, b, c, count)) {
+    if (alpha == T(1) && beta == T(0) && a_step == 0 && c.rows > 1 && suits_slab_multiplier<T>(a, b, c, count)) {
         return slab_gemm<T>(a, b, b_step, c, c_step, count);
     }
     const double flops = 2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);

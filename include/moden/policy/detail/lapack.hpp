@@ -16,6 +16,9 @@
     void moden_##prefix##gemm(const char* transa, const char* transb, const int* m, const int* n, const int* k,         \
                               const T* alpha, const T* a, const int* lda, const T* b, const int* ldb, const T* beta,    \
                               T* c, const int* ldc, std::size_t length1, std::size_t length2) __asm__(#prefix "gemm_"); \
+    void moden_##prefix##gemv(const char* trans, const int* m, const int* n, const T* alpha, const T* a, const int* lda, \
+                              const T* x, const int* incx, const T* beta, T* y, const int* incy, std::size_t length)    \
+        __asm__(#prefix "gemv_");                                                                                       \
     void moden_##prefix##syrk(const char* uplo, const char* trans, const int* n, const int* k, const T* alpha,          \
                               const T* a, const int* lda, const T* beta, T* c, const int* ldc, std::size_t length1,     \
                               std::size_t length2) __asm__(#prefix "syrk_");                                            \
@@ -72,6 +75,7 @@ struct lapack;
     template <>                                               \
     struct lapack<T> {                                        \
         static constexpr auto gemm = moden_##prefix##gemm;    \
+        static constexpr auto gemv = moden_##prefix##gemv;    \
         static constexpr auto syrk = moden_##prefix##syrk;    \
         static constexpr auto trsm = moden_##prefix##trsm;    \
         static constexpr auto geqrf = moden_##prefix##geqrf;  \
