@@ -3,6 +3,9 @@
 // Everything that runs on the CPU. Includes neither CUDA nor xtensor-blas nor JSON; moden/io.hpp is included beside it,
 // moden/cuda.hpp adds the CUDA policy.
 
+#include <moden/clustering/cosine_distance.hpp>
+#include <moden/clustering/spherical_k_means.hpp>
+#include <moden/clustering/ward_linkage.hpp>
 #include <moden/core/error.hpp>
 #include <moden/core/random.hpp>
 #include <moden/core/status.hpp>
@@ -18,6 +21,7 @@
 #include <moden/editing/tensor_model.hpp>
 #include <moden/linalg/decompositions.hpp>
 #include <moden/linalg/low_rank.hpp>
+#include <moden/loss/multilinear_loss.hpp>
 #include <moden/maps/check_derivatives.hpp>
 #include <moden/maps/differentiable_map.hpp>
 #include <moden/maps/masked_map.hpp>
@@ -32,3 +36,11 @@
 #include <moden/multilinear/unfold.hpp>
 #include <moden/optimize/adam.hpp>
 #include <moden/policy/cpu.hpp>
+#include <moden/regression/accumulators.hpp>
+#include <moden/regression/correlation.hpp>
+#include <moden/regression/decorrelation_loss.hpp>
+#include <moden/regression/differences.hpp>
+#include <moden/regression/least_squares.hpp>
+#include <moden/regression/options.hpp>
+#include <moden/sparse/component_report.hpp>
+#include <moden/sparse/localized_dictionary.hpp>

@@ -54,6 +54,10 @@ using value_type_of = typename tensor_traits<std::remove_cvref_t<Tensor>>::value
 template <class Tensor>
 inline constexpr std::size_t order_of = tensor_traits<std::remove_cvref_t<Tensor>>::order;
 
+/// The matrix type that goes with a tensor type: same scalar, same memory.
+template <class Tensor>
+using factor_of = typename tensor_traits<Tensor>::matrix_type;
+
 /// The owning tensor of order N that a policy returns.
 template <class Policy, class T, std::size_t N>
 using policy_tensor = decltype(std::declval<const Policy&>().template make_tensor<T, N>(extents{}));

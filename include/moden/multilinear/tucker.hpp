@@ -13,10 +13,6 @@
 
 namespace moden {
 
-/// The matrix type that goes with a tensor type: same scalar, same memory.
-template <class Tensor>
-using factor_of = typename tensor_traits<Tensor>::matrix_type;
-
 /// A tensor in Tucker form, X = G x_0 U_0 x_1 U_1 ... (001 Eq. 3.4).
 template <class Tensor>
 struct tucker_tensor {

@@ -1,0 +1,228 @@
+#pragma once
+
+// Loop bodies of spherical k-means, for host and device. X is N x d, centres are K x d, row-major.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include <moden/core/macros.hpp>
+
+namespace moden::detail {
+
+template <class T>
+struct inverse_row_length {
+    const T* rows;
+    std::size_t size;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
+        double square = 0;
+        for (std::size_t i = n * size; i < (n + 1) * size; ++i) {
+            square += static_cast<double>(rows[i]) * static_cast<double>(rows[i]);
+        }
+        result[n] = square > 0 ? static_cast<T>(1 / std::sqrt(square)) : T(0);
+    }
+};
+
+template <class T>
+struct is_zero {
+    const T* data;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const { return data[i] == T(0) ? 1.0 : 0.0; }
+};
+
+template <class T>
+struct as_double {
+    const T* data;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const { return static_cast<double>(data[i]); }
+};
+
+/// Rows chosen[0], chosen[1], ... of X at length 1.
+template <class T>
+struct unit_rows_of {
+    const T* rows;
+    const T* inverse_lengths;
+    const std::size_t* chosen;
+    std::size_t size;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t k, std::size_t i) const {
+        result[k * size + i] = rows[chosen[k] * size + i] * inverse_lengths[chosen[k]];
+    }
+};
+
+/// 1 - cosine of row n and the c-th of `count` vectors, from their products with X; at least 0.
+template <class T>
+struct distance_to {
+    const T* products;
+    const T* inverse_lengths;
+    std::size_t count;
+    std::size_t c;
+    MODEN_HOST_DEVICE T operator()(std::size_t n) const {
+        const T distance = T(1) - products[n * count + c] * inverse_lengths[n];
+        return distance > T(0) ? distance : T(0);
+    }
+};
+
+/// The distance of row n from the nearest centre if the candidate becomes one.
+template <class T>
+struct distance_with_candidate {
+    distance_to<T> candidate;
+    const T* nearest;
+    MODEN_HOST_DEVICE double operator()(std::size_t n) const {
+        const T distance = candidate(n);
+        return static_cast<double>(distance < nearest[n] ? distance : nearest[n]);
+    }
+};
+
+template <class T>
+struct accept_candidate {
+    distance_to<T> candidate;
+    T* nearest;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
+        const T distance = candidate(n);
+        nearest[n] = distance < nearest[n] ? distance : nearest[n];
+    }
+};
+
+/// Sum of a piece of a list.
+template <class T>
+struct sum_of_piece {
+    const T* data;
+    std::size_t count;
+    std::size_t piece;
+    double* sums;
+    MODEN_HOST_DEVICE void operator()(std::size_t p) const {
+        double sum = 0;
+        for (std::size_t i = p * piece; i < count && i < (p + 1) * piece; ++i) {
+            sum += static_cast<double>(data[i]);
+        }
+        sums[p] = sum;
+    }
+};
+
+/// The label of a vector that has not been assigned yet.
+inline constexpr std::uint32_t no_cluster = 0xffffffffu;
+
+/// The nearest of all centres, of equally near ones the first, and its distance 1 - cosine.
+template <class T>
+struct assign_row {
+    const T* products;
+    const T* inverse_lengths;
+    std::size_t clusters;
+    std::uint32_t* labels;
+    std::uint32_t* previous_labels;
+    T* distances;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
+        const T* row = products + n * clusters;
+        T most = row[0];
+        std::uint32_t label = 0;
+        for (std::size_t k = 1; k < clusters; ++k) {  // without branches, which nobody could predict
+            const bool nearer = row[k] > most;
+            most = nearer ? row[k] : most;
+            label = nearer ? static_cast<std::uint32_t>(k) : label;
+        }
+        const T distance = T(1) - most * inverse_lengths[n];
+        previous_labels[n] = labels[n];
+        labels[n] = label;
+        distances[n] = distance > T(0) ? distance : T(0);
+    }
+};
+
+/// What the rows of piece p that change clusters add to the sums of unit rows, columns [first, last): every piece has sums of its own, and
+/// every column is added in the order of rows, so that nothing depends on who is first.
+template <class T>
+struct sum_changes_of_piece {
+    const T* rows;
+    const T* inverse_lengths;
+    const std::uint32_t* labels;
+    const std::uint32_t* previous_labels;
+    std::size_t count;
+    std::size_t piece;
+    std::size_t size;
+    std::size_t clusters;
+    T* sums;      // pieces x K x d
+    int* counts;  // pieces x K
+    MODEN_HOST_DEVICE void operator()(std::size_t p, std::size_t first, std::size_t last) const {
+        for (std::size_t k = 0; k < clusters; ++k) {
+            for (std::size_t i = first; i < last; ++i) {
+                sums[(p * clusters + k) * size + i] = T(0);
+            }
+            if (first == 0) {
+                counts[p * clusters + k] = 0;
+            }
+        }
+        for (std::size_t n = p * piece; n < count && n < (p + 1) * piece; ++n) {
+            if (labels[n] != previous_labels[n]) {
+                move_row(p, n, labels[n], inverse_lengths[n], 1, first, last);
+                if (previous_labels[n] != no_cluster) {
+                    move_row(p, n, previous_labels[n], -inverse_lengths[n], -1, first, last);
+                }
+            }
+        }
+    }
+
+    MODEN_HOST_DEVICE void move_row(std::size_t p, std::size_t n, std::size_t cluster, T factor, int one, std::size_t first, std::size_t last) const {
+        const T* const row = rows + n * size;
+        T* const target = sums + (p * clusters + cluster) * size;
+        MODEN_INDEPENDENT
+        for (std::size_t i = first; i < last; ++i) {
+            target[i] += factor * row[i];
+        }
+        if (first == 0) {
+            counts[p * clusters + cluster] += one;
+        }
+    }
+};
+
+/// totals += sums of all pieces, in their order; row k, columns [first, last).
+template <class Part, class Total>
+struct add_pieces {
+    const Part* parts;
+    std::size_t pieces;
+    std::size_t columns;
+    std::size_t part_size;
+    Total* totals;
+    MODEN_HOST_DEVICE void operator()(std::size_t k, std::size_t first, std::size_t last) const {
+        Total* const total = totals + k * columns;
+        for (std::size_t p = 0; p < pieces; ++p) {
+            const Part* const part = parts + p * part_size + k * columns;
+            MODEN_INDEPENDENT
+            for (std::size_t i = first; i < last; ++i) {
+                total[i] += static_cast<Total>(part[i]);
+            }
+        }
+    }
+};
+
+/// Centre k at length 1 from its total; a total of 0 leaves it where it is.
+template <class T>
+struct centre_from_total {
+    const double* totals;
+    std::size_t size;
+    T* centres;
+    MODEN_HOST_DEVICE void operator()(std::size_t k) const {
+        double square = 0;
+        for (std::size_t i = k * size; i < (k + 1) * size; ++i) {
+            square += totals[i] * totals[i];
+        }
+        if (square > 0) {
+            const double factor = 1 / std::sqrt(square);
+            for (std::size_t i = k * size; i < (k + 1) * size; ++i) {
+                centres[i] = static_cast<T>(factor * totals[i]);
+            }
+        }
+    }
+};
+
+/// Centre targets[i] = the unit row chosen[i] of X.
+template <class T>
+struct replace_centres {
+    unit_rows_of<T> source;
+    const std::size_t* targets;
+    T* centres;
+    MODEN_HOST_DEVICE void operator()(std::size_t c, std::size_t i) const {
+        const std::size_t n = source.chosen[c];
+        centres[targets[c] * source.size + i] = source.rows[n * source.size + i] * source.inverse_lengths[n];
+    }
+};
+
+}  // namespace moden::detail
