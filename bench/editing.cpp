@@ -111,7 +111,7 @@ void add_estimate(const moden::extents& shape, std::size_t count) {
         const double largest = static_cast<double>(*std::max_element(shape.begin() + 1, shape.end()));
         const double others = static_cast<double>(moden::element_count(shape)) / static_cast<double>(shape[0]) / largest;
         const double rows = static_cast<double>(core.shape()[0]);
-        const double flops = iterations * (4 * static_cast<double>(core.size()) + 2 * rows * (largest * largest + others * others)) +
+        const double flops = iterations * (4 * static_cast<double>(core.size()) + 2 * rows * (largest * largest + others * others + largest * others)) +
                              static_cast<double>(count) * (4 * rows * static_cast<double>(shape[0]) + 2 * static_cast<double>(core.size()));
         return moden_bench::figures_of(
             flops, static_cast<double>(sizeof(T)) * static_cast<double>(core.size() + codes->size()), 0,

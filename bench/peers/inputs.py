@@ -12,7 +12,8 @@ Always the same numbers for the same case (PCG64, seed below). What is written:
     randomized_svd tensor.npy: M x N, singular values 1 / (1 + i) up to 4 K, plus 1 % noise
     stylegan2      weights.safetensors, see stylegan2_model.random_weights; ws.npy (1 x rows of w+ x 512) and, of its size
                    or the picture's, the rows of tangents.npy or cotangent.npy: standard normal
-    tensor_model   fit: tensor.npy, a decaying Tucker tensor as above, with a mean code added. estimate: core.npy (decaying),
+    tensor_model   fit: tensor.npy, a decaying Tucker tensor as above, with a mean code added. estimate: core.npy (decaying,
+                   its rows orthogonal as an HOSVD's),
                    factor_n.npy, codes.npy (N x I_0: of random parameters around the average, plus 10 % noise), and
                    objective.npy: what tensor_model_peer.reference_objective reaches, per code
 reference.npy is written for mode_product, mttkrp, khatri_rao, reconstruct and stylegan2.
@@ -125,6 +126,10 @@ def make(case: Case) -> dict[str, np.ndarray]:
             for mode, rank in enumerate(case.ranks):
                 decay = (1.0 / np.sqrt(1.0 + np.arange(rank))).astype(dtype)
                 core *= decay.reshape([-1 if axis == mode else 1 for axis in range(len(shape))])
+            # Rows orthogonal and in descending order, as an HOSVD leaves them.
+            rows = core.reshape(core.shape[0], -1)
+            vectors = np.linalg.eigh(rows @ rows.T)[1][:, ::-1]
+            core = np.ascontiguousarray(vectors.T @ rows).reshape(core.shape)
             factors = [_orthonormal(rng, extent, rank, dtype) for extent, rank in zip(shape, case.ranks)]
             return tensor_model_peer.make_codes(rng, core, factors, case.count)
     raise ValueError(f"no inputs for {case.name}")

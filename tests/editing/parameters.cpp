@@ -160,8 +160,8 @@ TEST_CASE_TEMPLATE("with derivatives and without: the same minimum, wherever the
         rough.lasso = 1e-30;  // no derivatives any more, and nothing else changes
         const bool single = std::is_same_v<T, float>;
         const double tolerance = single ? 1e-7 : 1e-13;
-        const auto fast = moden::estimate_parameters(policy, model, codes, {.penalties = {smooth}, .tolerance = tolerance, .max_iterations = 3000});
-        const auto slow = moden::estimate_parameters(policy, model, codes, {.penalties = {rough}, .tolerance = tolerance, .max_iterations = 3000});
+        const auto fast = moden::estimate_parameters(policy, model, codes, {.penalties = {smooth}, .tolerance = tolerance, .max_iterations = 3000, .starts = 5});
+        const auto slow = moden::estimate_parameters(policy, model, codes, {.penalties = {rough}, .tolerance = tolerance, .max_iterations = 3000, .starts = 5});
         for (std::size_t n = 0; n < 4; ++n) {
             CAPTURE(extents.size());
             CAPTURE(n);
@@ -178,6 +178,28 @@ TEST_CASE_TEMPLATE("with derivatives and without: the same minimum, wherever the
     compare(std::array<std::size_t, 3>{30, 9, 4});
     if (std::is_same_v<T, double>) {
         CHECK(3 * of_fast < 2 * of_slow);
+    }
+}
+
+TEST_CASE_TEMPLATE("a core of many rows, some of which are looked at first", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const moden::extents many{560, 16, 9, 4};
+    const array planted = planted_codes(many);
+    const auto model = moden::fit_tensor_model(policy, to_policy(policy, to_tensor<T, 4>(planted)), face_modes(many));
+    REQUIRE(model.decomposition.core.shape()[0] >= 512);
+    const new_codes wanted(3, planted, 60);
+    std::size_t heard = 0;
+    const auto found = moden::estimate_parameters(policy, model, to_policy(policy, to_tensor<T, 2>(wanted.codes)),
+                                                  {.tolerance = 1e-12, .progress = [&](std::size_t iteration, double) {
+                                                       CHECK(iteration == ++heard);
+                                                       return true;
+                                                   }});
+    for (std::size_t n = 0; n < 3; ++n) {
+        CHECK(found.status[n] == moden::iteration_status::converged);
+        CHECK(found.residual[n] < std::max(0.1 * Cell::eps, 1e-11) * std::pow(frobenius(row_of(wanted.codes, n)), 2));
+        CHECK(found.iterations[n] <= heard);
     }
 }
 

@@ -26,8 +26,8 @@ struct parameter_estimation_options {
     /// centred (standardised) codes.
     std::vector<parameter_penalty> penalties = {};
     double tolerance = 1e-6;           ///< a code is done when an iteration gains less than this times its squared norm
-    std::size_t max_iterations = 200;
-    std::size_t starts = 1;            ///< the first from averages over all levels, others random; the best is kept
+    std::size_t max_iterations = 200;  ///< those that choose a start not counted
+    std::size_t starts = 1;            ///< the first as below, others random; the best is kept
     std::uint64_t seed = 0;            ///< of the random starts
     /// (iteration, sum of the objectives of the codes treated together) -> keep going?
     iteration_callback progress = {};
@@ -59,21 +59,6 @@ inline std::vector<parameter_penalty> expanded_penalties(const std::vector<param
     }
     return penalties;
 }
-
-template <class T>
-struct row_square {
-    const T* rows;
-    std::size_t size;
-    double* squares;
-    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
-        double sum = 0;
-        for (std::size_t i = 0; i < size; ++i) {
-            const double x = static_cast<double>(rows[n * size + i]);
-            sum += x * x;
-        }
-        squares[n] = sum;
-    }
-};
 
 template <class Policy, class T>
 std::vector<double> row_squares(const Policy& policy, const T* rows, std::size_t count, std::size_t size) {
@@ -122,7 +107,8 @@ auto uploaded_rows(const Policy& policy, const std::vector<code_estimate>& codes
 ///
 /// The longest mode always has its exact best value; the others take Gauss-Newton steps that reckon with that, or, where a lasso
 /// term leaves no derivatives or a step would not help, their best values in turn (alternating least squares). The objective
-/// never rises. It has local minima; `starts` tries several. Without a lasso term the unknown of a mode is q_k, and
+/// never rises. It has local minima: of two starts, averages over all levels and the vectors nearest to a least squares parameter
+/// tensor, a few cheap iterations choose one, and `starts` tries more. Without a lasso term the unknown of a mode is q_k, and
 /// q'_k = U_k q_k; with one it is q'_k, and q_k = U_k' q'_k. For a mode that was not truncated the two are the same.
 ///
 /// \param policy  where to compute; what is left of a mode's problem is solved on the host in double precision
@@ -175,7 +161,7 @@ auto estimate_parameters(const Policy& policy, const tensor_model<Tensor>& model
                 tried[i].status = going ? tried[i].status : iteration_status::stopped_by_callback;
             }
             if (going) {
-                going = estimation.run(targets.data() + first * coordinates, tried, options.progress);
+                going = estimation.run(targets.data() + first * coordinates, tried, start == 0, options.progress);
             }
             if (start == 0) {
                 kept = std::move(tried);

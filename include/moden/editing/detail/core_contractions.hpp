@@ -20,6 +20,39 @@ std::vector<double> downloaded(const Policy& policy, const T* data, std::size_t 
     return {host.begin(), host.end()};
 }
 
+template <class T>
+struct row_square {
+    const T* rows;
+    std::size_t size;
+    double* squares;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
+        double sum = 0;
+        for (std::size_t i = 0; i < size; ++i) {
+            const double x = static_cast<double>(rows[n * size + i]);
+            sum += x * x;
+        }
+        squares[n] = sum;
+    }
+};
+
+struct value_at {
+    const double* values;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const { return values[i]; }
+};
+
+/// result(n, i) = rows(n, i) / (1 + squares(i) / ridge), which is that over squares + ridge, without underflow; 0 without a ridge.
+template <class T>
+struct damp_rows {
+    const T* rows;
+    const double* squares;
+    double ridge;
+    std::size_t size;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const {
+        result[i] = ridge > 0 ? static_cast<T>(static_cast<double>(rows[i]) / (1 + squares[i % size] / ridge)) : T(0);
+    }
+};
+
 /// A core with two groups of modes beside its first: one mode (P entries), the longest, and all others (K entries).
 template <class Policy, class T>
 class core_contractions {
@@ -41,13 +74,17 @@ public:
             policy.permute(tensor_view<const T, space>{core.data(), shape_of(core)}, axes, permuted_.data());
             core_ = permuted_.data();
         }
-        square_ = sum_of_squares(policy, core_, core.size());
     }
+
+    /// The same with the leading rows alone, where the core lies; `this` has to live on.
+    core_contractions leading(std::size_t rows) const { return {policy_, rows, longest_, others_, core_, longest_first_}; }
 
     std::size_t coordinates() const { return coordinates_; }  ///< R_0
     std::size_t longest() const { return longest_; }          ///< P
     std::size_t others() const { return others_; }            ///< K
-    double square() const { return square_; }                 ///< |S|^2
+
+    /// About |S|^2, from below: that of a sixteenth of the rows, of which the leading ones have most.
+    double square() const { return sum_of_squares(policy_, core_, (coordinates_ + 15) / 16 * longest_ * others_); }
 
     /// Elements that one code needs in all.
     std::size_t size_per_code() const {
@@ -92,23 +129,29 @@ public:
         const auto parameters = uploaded(q);
         policy_.template gemm_strided_batched<T>(T(1), first(a), a.step, matrix(read(parameters), longest_, 1), longest_, T(-1),
                                                  matrix(residuals.data(), coordinates_, 1), coordinates_, count);
+        return with_rows(residuals.data(), count);
+    }
+
+    /// The parameters of every code as one tensor, P x K, by and by: C' y, or, where the rows of the core are (nearly) orthogonal, the
+    /// regularised least squares solution C' D y with D = 1 / (|row|^2 + 0.01 of the mean), as if a tenth of a code were noise.
+    std::vector<double> parameter_tensors(const T* rows, std::size_t count, bool orthogonal) const {
         const std::size_t size = longest_ * others_;
-        const auto result = policy_.template allocate<T>(count * size);
-        policy_.template gemm<T>(T(1), matrix(read(residuals), count, coordinates_), matrix(core_, coordinates_, size), T(0),
-                                 matrix(result.data(), count, size));
-        const auto host = downloaded(policy_, read(result), result.size());
-        if (longest_first_) {
-            return host;
+        if (!orthogonal) {
+            return with_rows(rows, count);
         }
-        std::vector<double> turned(host.size());  // K x P
-        for (std::size_t i = 0; i < host.size(); ++i) {
-            turned[i / size * size + i % longest_ * others_ + i / longest_ % others_] = host[i];
-        }
-        return turned;
+        const auto squares = policy_.template allocate<double>(coordinates_);
+        policy_.transform(coordinates_, row_square<T>{core_, size, squares.data()}, size);
+        const double ridge = 0.01 * policy_.reduce(coordinates_, 0.0, value_at{squares.data()}, plus{}) / static_cast<double>(coordinates_);
+        const auto weighted = policy_.template allocate<T>(count * coordinates_);
+        policy_.transform(weighted.size(), damp_rows<T>{rows, squares.data(), ridge, coordinates_, weighted.data()});
+        return with_rows(weighted.data(), count);
     }
 
 private:
     using space = typename Policy::memory_space;
+
+    core_contractions(const Policy& policy, std::size_t coordinates, std::size_t longest, std::size_t others, const T* core, bool longest_first)
+        : policy_(policy), coordinates_(coordinates), longest_(longest), others_(others), core_(core), longest_first_(longest_first) {}
 
     static matrix_view<T, space> matrix(T* data, std::size_t rows, std::size_t columns) { return row_major<T, space>(data, rows, columns); }
     static matrix_view<const T, space> matrix(const T* data, std::size_t rows, std::size_t columns) {
@@ -122,6 +165,22 @@ private:
         auto result = policy_.template allocate<T>(values.size());
         policy_.upload(values.data(), result.data(), values.size());
         return result;
+    }
+
+    /// The core with a vector per code in place of its first mode: count x P x K.
+    std::vector<double> with_rows(const T* rows, std::size_t count) const {
+        const std::size_t size = longest_ * others_;
+        const auto result = policy_.template allocate<T>(count * size);
+        policy_.template gemm<T>(T(1), matrix(rows, count, coordinates_), matrix(core_, coordinates_, size), T(0), matrix(result.data(), count, size));
+        auto host = downloaded(policy_, read(result), result.size());
+        if (longest_first_) {
+            return host;
+        }
+        std::vector<double> turned(host.size());  // K x P
+        for (std::size_t i = 0; i < host.size(); ++i) {
+            turned[i / size * size + i % longest_ * others_ + i / longest_ % others_] = host[i];
+        }
+        return turned;
     }
 
     /// `gone` entries are summed over, `left` ones stay; those that go lie before them or after them.
@@ -142,7 +201,6 @@ private:
     std::size_t coordinates_, longest_, others_ = 1;
     const T* core_;                       ///< R_0 x P x K, or R_0 x K x P
     bool longest_first_;
-    double square_ = 0;
     buffer_of<Policy, T> permuted_ = {};  ///< where the longest mode is neither the first nor the last
 };
 

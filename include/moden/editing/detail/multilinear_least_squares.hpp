@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -26,51 +27,12 @@
 #include <moden/core/random.hpp>
 #include <moden/core/status.hpp>
 #include <moden/core/view.hpp>
+#include <moden/editing/detail/code_estimate.hpp>
 #include <moden/editing/detail/core_contractions.hpp>
 #include <moden/editing/detail/penalized_quadratic.hpp>
 #include <moden/editing/detail/small_modes.hpp>
 
 namespace moden::detail {
-
-/// When to stop.
-struct least_squares_rules {
-    double tolerance = 0;
-    std::size_t max_iterations = 0;
-};
-
-/// One code on its way.
-struct code_estimate {
-    std::vector<mode_parameters> modes = {};
-    double square = 0;     ///< |y|^2 of the whole code, what the basis does not see included
-    double objective = 0;
-    std::size_t iterations = 0;
-    iteration_status status = iteration_status::reached_max_iterations;
-};
-
-/// Where a code may have to go back to when a Gauss-Newton step has failed.
-struct safe_point {
-    bool trying = false;                     ///< the modes of the code are a step away from these
-    bool rejected = false;                   ///< the last step was taken back
-    bool slow = false;                       ///< steps want the whole second derivative
-    double gain = 0;                         ///< of the last iteration
-    double damping = 1e-3;
-    std::vector<mode_parameters> modes = {};
-    std::vector<double> gram = {};           ///< M'M and M'y
-    std::vector<double> right = {};
-};
-
-/// q' H q - 2 g' q.
-inline double quadratic_value(const std::vector<double>& h, const std::vector<double>& g, const std::vector<double>& q) {
-    double value = 0;
-    for (std::size_t i = 0; i < q.size(); ++i) {
-        double row = 0;
-        for (std::size_t j = 0; j < q.size(); ++j) {
-            row += h[i * q.size() + j] * q[j];
-        }
-        value += q[i] * (row - 2 * g[i]);
-    }
-    return value;
-}
 
 template <class Policy, class T>
 class multilinear_least_squares {
@@ -78,8 +40,9 @@ public:
     /// Keeps references to the policy and the model's core.
     template <class Model>
     multilinear_least_squares(const Policy& policy, const Model& model, std::vector<parameter_penalty> penalties, const least_squares_rules& rules)
-        : policy_(policy), rules_(rules), penalties_(std::move(penalties)), coordinates_(model.decomposition.core.shape()[0]),
-          largest_(largest_mode(model)), others_(ranks_without(model, largest_)), core_(policy, model.decomposition.core, largest_) {
+        : policy_(policy), rules_(rules), penalties_(std::move(penalties)), largest_(largest_mode(model)),
+          others_(ranks_without(model, largest_)), core_(policy, model.decomposition.core, largest_),
+          sorted_(model.decomposition.factors[0].size() > 0) {
         for (std::size_t k = 0; k < model.modes.size(); ++k) {
             if (k != largest_) {
                 small_.push_back(k);
@@ -129,16 +92,84 @@ public:
 
     /// Improves `codes` (with start values in place) until each has converged. `targets` are their coordinates, one row of
     /// R_0 per code. Returns false if the callback said stop.
-    bool run(const T* targets, std::vector<code_estimate>& codes, const iteration_callback& progress) const {
+    ///
+    /// Where the rows of the core are sorted by their singular values, the leading eighth of them improves a start for an eighth of
+    /// the price of an iteration. With `guess`, starts from least squares compete with the given ones.
+    bool run(const T* targets, std::vector<code_estimate>& codes, bool guess, const iteration_callback& progress) const {
+        constexpr std::size_t enough = 512;
+        constexpr double loose = 1e-4;
+        constexpr std::size_t few = 20;
+        const std::size_t rows = core_.coordinates();
+        const bool some_rows = sorted_ && rows >= enough;
+        const stage preview{core_.leading(some_rows ? rows / 8 : rows), std::max(loose, rules_.tolerance), few};
+        if (some_rows || guess) {
+            improve(preview, targets, codes, {});
+        }
+        if (guess) {
+            auto others = guessed(targets, codes);
+            improve(preview, targets, others, {});
+            for (std::size_t n = 0; n < codes.size(); ++n) {
+                if (others[n].objective < codes[n].objective) {
+                    codes[n] = std::move(others[n]);
+                }
+            }
+        }
+        return improve({core_.leading(rows), rules_.tolerance, rules_.max_iterations}, targets, codes, progress);
+    }
+
+private:
+    using space = typename Policy::memory_space;
+
+    /// Iterations with all rows of the core or some.
+    struct stage {
+        core_contractions<Policy, T> core;
+        double tolerance;
+        std::size_t max_iterations;
+
+        /// What an objective may gain and is not worth another iteration. Objectives come from Gram matrices in T, which is why they are
+        /// not better than some rounding errors of |y|^2.
+        double little(const code_estimate& code) const {
+            return std::max(tolerance, 10 * static_cast<double>(std::numeric_limits<T>::epsilon())) * code.square;
+        }
+    };
+
+    /// Starts from the nearest parameters of rank one to a least squares solution of full rank.
+    std::vector<code_estimate> guessed(const T* targets, std::vector<code_estimate> codes) const {
+        std::vector<std::size_t> all(codes.size());
+        std::iota(all.begin(), all.end(), std::size_t{0});
+        const auto rows = packed_rows(targets, all, core_.coordinates());
+        const auto tensors = core_.parameter_tensors(rows.data(), codes.size(), sorted_);
+        const std::size_t p = core_.longest(), k = core_.others();
+        for (std::size_t n = 0; n < codes.size(); ++n) {
+            auto vectors = rank_one_factors(others_, tensors.data() + n * p * k, p);
+            for (std::size_t j = 0; j < small_.size(); ++j) {
+                const penalized_factor& factor = factors_[small_[j]];
+                auto canonical = factor.canonical(vectors[j]);
+                double sum = 0, magnitudes = 0;
+                for (const double x : canonical) {
+                    sum += x;
+                    magnitudes += std::abs(x);
+                }
+                // Weights of levels that add up to one, unless they nearly cancel.
+                const double scale = std::abs(sum) > 0.1 * magnitudes ? 1 / sum : 1.0;
+                std::transform(canonical.begin(), canonical.end(), canonical.begin(), [scale](double x) { return scale * x; });
+                codes[n].modes[small_[j]] = from_canonical(small_[j], std::move(canonical));
+            }
+        }
+        return codes;
+    }
+
+    bool improve(const stage& now, const T* targets, std::vector<code_estimate>& codes, const iteration_callback& progress) const {
         std::vector<safe_point> safe(codes.size());
         std::vector<std::size_t> active(codes.size());
         for (std::size_t n = 0; n < codes.size(); ++n) {
             active[n] = n;
             codes[n].objective = codes[n].square;
+            codes[n].status = iteration_status::reached_max_iterations;
         }
         bool going = true;
-        for (std::size_t iteration = 1; iteration <= rules_.max_iterations && !active.empty() && going; ++iteration) {
-            iterate(targets, active, codes, safe, iteration == 1);
+        for (std::size_t iteration = 1; iteration <= now.max_iterations && !active.empty() && going; ++iteration) {
+            iterate(now, targets, active, codes, safe, iteration == 1);
             for (const std::size_t n : active) {
                 codes[n].iterations = iteration;
             }
@@ -157,9 +188,6 @@ public:
         }
         return going;
     }
-
-private:
-    using space = typename Policy::memory_space;
 
     template <class Model>
     static std::size_t largest_mode(const Model& model) {
@@ -195,13 +223,11 @@ private:
         return result;
     }
 
-    /// Objectives come from Gram matrices in T and are not better than this, relative to |y|^2.
-    static constexpr double rounding = 10 * static_cast<double>(std::numeric_limits<T>::epsilon());
-
-    buffer_of<Policy, T> packed_rows(const T* targets, const std::vector<std::size_t>& active) const {
-        auto rows = policy_.template allocate<T>(active.size() * coordinates_);
+    /// The coordinates of some codes that belong to `count` leading rows of the core.
+    buffer_of<Policy, T> packed_rows(const T* targets, const std::vector<std::size_t>& active, std::size_t count) const {
+        auto rows = policy_.template allocate<T>(active.size() * count);
         for (std::size_t i = 0; i < active.size(); ++i) {
-            policy_.copy(targets + active[i] * coordinates_, rows.data() + i * coordinates_, coordinates_);
+            policy_.copy(targets + active[i] * core_.coordinates(), rows.data() + i * count, count);
         }
         return rows;
     }
@@ -254,31 +280,32 @@ private:
     }
 
     /// One iteration for all active codes; those that are done get status converged.
-    void iterate(const T* targets, const std::vector<std::size_t>& active, std::vector<code_estimate>& codes, std::vector<safe_point>& safe,
-                 bool first) const {
-        const std::size_t p = factors_[largest_].rank, k = others_.size(), count = active.size();
-        const auto rows = packed_rows(targets, active);
-        auto a = core_.designs_of_longest(small_products(active, codes), count);
-        auto grams = core_.products(a, a, count);
-        if (first && replace_blind_starts(grams, active, codes)) {
-            a = core_.designs_of_longest(small_products(active, codes), count);
-            grams = core_.products(a, a, count);
+    void iterate(const stage& now, const T* targets, const std::vector<std::size_t>& active, std::vector<code_estimate>& codes,
+                 std::vector<safe_point>& safe, bool first) const {
+        const core_contractions<Policy, T>& core = now.core;
+        const std::size_t p = core.longest(), k = core.others(), count = active.size();
+        const auto rows = packed_rows(targets, active, core.coordinates());
+        auto a = core.designs_of_longest(small_products(active, codes), count);
+        auto grams = core.products(a, a, count);
+        if (first && replace_blind_starts(core, grams, active, codes)) {
+            a = core.designs_of_longest(small_products(active, codes), count);
+            grams = core.products(a, a, count);
         }
-        const auto rights = core_.products(a, rows.data(), count);
+        const auto rights = core.products(a, rows.data(), count);
         bool any_left = false;
         for (std::size_t i = 0; i < count; ++i) {
-            any_left = update_largest(grams.data() + i * p * p, rights.data() + i * p, codes[active[i]], safe[active[i]], first) || any_left;
+            any_left = update_largest(now, grams.data() + i * p * p, rights.data() + i * p, codes[active[i]], safe[active[i]], first) || any_left;
         }
         if (!any_left) {
             return;
         }
         const auto q = longest_vectors(active, codes);
-        const auto m = core_.designs_of_others(q, count);
-        const auto small_grams = core_.products(m, m, count);
-        const auto small_rights = core_.products(m, rows.data(), count);
-        const auto cross = smooth_ ? core_.products(a, m, count) : std::vector<double>();
+        const auto m = core.designs_of_others(q, count);
+        const auto small_grams = core.products(m, m, count);
+        const auto small_rights = core.products(m, rows.data(), count);
+        const auto cross = smooth_ ? core.products(a, m, count) : std::vector<double>();
         const bool any_slow = smooth_ && std::any_of(active.begin(), active.end(), [&](std::size_t n) { return safe[n].slow; });
-        const auto bends = any_slow ? core_.with_residuals(a, q, rows.data(), count) : std::vector<double>();
+        const auto bends = any_slow ? core.with_residuals(a, q, rows.data(), count) : std::vector<double>();
         for (std::size_t i = 0; i < count; ++i) {
             code_estimate& code = codes[active[i]];
             safe_point& point = safe[active[i]];
@@ -288,31 +315,31 @@ private:
             const double* gram = small_grams.data() + i * k * k;
             const double* right = small_rights.data() + i * k;
             if (smooth_) {
-                try_step(code, point, {grams.data() + i * p * p, gram, right, cross.data() + i * p * k,
+                try_step(now, code, point, {grams.data() + i * p * p, gram, right, cross.data() + i * p * k,
                                        point.slow ? bends.data() + i * p * k : nullptr});
             } else {
-                sweep_others(gram, right, code);
+                sweep_others(now, gram, right, code);
             }
         }
     }
 
     /// The longest mode's best value. Returns whether the code wants the others' equations.
-    bool update_largest(const double* gram, const double* right, code_estimate& code, safe_point& safe, bool first) const {
+    bool update_largest(const stage& now, const double* gram, const double* right, code_estimate& code, safe_point& safe, bool first) const {
         const std::size_t p = factors_[largest_].rank;
         const std::vector<double> h(gram, gram + p * p), g(right, right + p);
         mode_parameters& q = code.modes[largest_];
         q = solve_mode(h, g, factors_[largest_], penalties_[largest_], q);
         const double value = code.square + quadratic_value(h, g, q.subspace) + penalties_of(code);
-        const double gain = code.objective - value, little = std::max(rules_.tolerance, rounding) * code.square;
+        const double gain = code.objective - value;
         safe.rejected = safe.trying && gain < 0;
         if (safe.rejected) {
             step_back(code, safe);
             safe.damping *= 10;
-            if (-gain <= little) {
+            if (-gain <= now.little(code)) {
                 code.status = iteration_status::converged;
                 return false;
             }
-            sweep_others(safe.gram.data(), safe.right.data(), code);
+            sweep_others(now, safe.gram.data(), safe.right.data(), code);
             return false;
         }
         if (safe.trying) {
@@ -323,7 +350,7 @@ private:
         }
         safe.gain = first ? 0 : gain;
         code.objective = value;
-        if (small_.empty() || (!first && gain <= little)) {
+        if (small_.empty() || (!first && gain <= now.little(code))) {
             code.status = iteration_status::converged;
             return false;
         }
@@ -331,7 +358,7 @@ private:
     }
 
     /// A step of the other modes; what it is worth the next iteration will see.
-    void try_step(code_estimate& code, safe_point& safe, const joint_equations& equations) const {
+    void try_step(const stage& now, code_estimate& code, safe_point& safe, const joint_equations& equations) const {
         const std::size_t k = others_.size();
         std::vector<const penalized_factor*> factors;
         std::vector<parameter_penalty> penalties;
@@ -352,7 +379,7 @@ private:
             steps = step(gauss_newton, safe.damping);
         }
         if (steps.empty()) {
-            sweep_others(equations.gram, equations.right, code);
+            sweep_others(now, equations.gram, equations.right, code);
             return;
         }
         safe.trying = true;
@@ -369,7 +396,7 @@ private:
     }
 
     /// The other modes' best values in turn, until that gains little.
-    void sweep_others(const double* gram, const double* right, code_estimate& code) const {
+    void sweep_others(const stage& now, const double* gram, const double* right, code_estimate& code) const {
         constexpr std::size_t most_sweeps = 20;
         double before = code.objective;
         for (std::size_t sweep = 0; sweep < most_sweeps; ++sweep) {
@@ -384,7 +411,7 @@ private:
                 value = quadratic_value(h, g, q.subspace);
             }
             code.objective = code.square + value + penalties_of(code);
-            if (small_.size() == 1 || before - code.objective <= 0.1 * std::max(rules_.tolerance, rounding) * code.square) {
+            if (small_.size() == 1 || before - code.objective <= 0.1 * now.little(code)) {
                 break;
             }
             before = code.objective;
@@ -393,9 +420,10 @@ private:
 
     /// A start from which the longest mode cannot be seen at all (centred codes whose other modes average to nothing) leads
     /// nowhere: such codes get random parameters instead.
-    bool replace_blind_starts(const std::vector<double>& grams, const std::vector<std::size_t>& active, std::vector<code_estimate>& codes) const {
+    bool replace_blind_starts(const core_contractions<Policy, T>& core, const std::vector<double>& grams, const std::vector<std::size_t>& active, std::vector<code_estimate>& codes) const {
         const std::size_t p = factors_[largest_].rank;
         bool any = false;
+        const double core_square = core.square();
         for (std::size_t i = 0; i < active.size(); ++i) {
             double trace = 0, square = 0;
             for (std::size_t r = 0; r < p; ++r) {
@@ -405,7 +433,7 @@ private:
                 square += v * v;
             }
             constexpr double blind = 1e-10;
-            if (trace <= blind * square * core_.square()) {
+            if (trace <= blind * square * core_square) {
                 const auto start = random_start(0, active[i]);
                 for (const std::size_t k : small_) {
                     codes[active[i]].modes[k] = start[k];
@@ -419,13 +447,13 @@ private:
     const Policy& policy_;
     least_squares_rules rules_;
     std::vector<parameter_penalty> penalties_;
-    std::size_t coordinates_;              ///< R_0
     std::size_t largest_;                  ///< the mode with a step of its own
     std::vector<std::size_t> small_ = {};  ///< the others
     small_modes others_;
     core_contractions<Policy, T> core_;
     std::vector<penalized_factor> factors_ = {};
     bool smooth_ = true;                   ///< no lasso
+    bool sorted_;                          ///< the core's rows belong to singular vectors of the code mode
 };
 
 }  // namespace moden::detail

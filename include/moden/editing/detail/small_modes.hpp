@@ -4,7 +4,9 @@
 // a Newton or Gauss-Newton step for all of them at once. In double precision on the host.
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -85,6 +87,56 @@ private:
     extents ranks_;
     std::size_t size_ = 1;
 };
+
+/// Vectors of the small modes whose products are like the rows of a matrix (P x K): alternating least squares for the nearest matrix of
+/// rank one whose rows are such products, from its largest row.
+inline std::vector<std::vector<double>> rank_one_factors(const small_modes& modes, const double* matrix, std::size_t rows) {
+    const std::size_t size = modes.size();
+    const auto norm = [](const std::vector<double>& q) { return std::sqrt(std::inner_product(q.begin(), q.end(), q.begin(), 0.0)); };
+    std::vector<double> pulled(size);  // Q' u for a vector u over the rows
+    double largest = -1;
+    for (std::size_t p = 0; p < rows; ++p) {
+        const double* row = matrix + p * size;
+        const double square = std::inner_product(row, row + size, row, 0.0);
+        if (square > largest) {
+            largest = square;
+            pulled.assign(row, row + size);
+        }
+    }
+    std::vector<std::vector<double>> q;
+    for (std::size_t k = 0; k < modes.count(); ++k) {
+        q.emplace_back(modes.rank(k), 1.0);
+    }
+    std::vector<const std::vector<double>*> vectors;
+    for (const auto& vector : q) {
+        vectors.push_back(&vector);
+    }
+    constexpr int sweeps = 20;
+    for (int sweep = 0; sweep < sweeps; ++sweep) {
+        for (std::size_t k = 0; k < modes.count(); ++k) {
+            // At first what a mode does is seen where the others are largest, whatever their signs.
+            auto others = modes.product(vectors, k);
+            if (sweep == 0) {
+                for (std::size_t b = 0; b < size; ++b) {
+                    others[b] = std::copysign(others[b], pulled[b]);
+                }
+            }
+            q[k] = modes.derivative_times(k, pulled.data(), 1, others);
+            const double length = norm(q[k]);
+            for (double& x : q[k]) {
+                x = length > 0 ? x / length : 1.0;
+            }
+        }
+        const auto v = modes.product(vectors);
+        std::fill(pulled.begin(), pulled.end(), 0.0);
+        for (std::size_t p = 0; p < rows; ++p) {
+            const double* row = matrix + p * size;
+            const double u = std::inner_product(row, row + size, v.begin(), 0.0);
+            std::transform(pulled.begin(), pulled.end(), row, pulled.begin(), [u](double sum, double x) { return sum + u * x; });
+        }
+    }
+    return q;
+}
 
 /// |A q - y|^2 = |M v - y|^2 around one code: A is the design of the longest mode (P unknowns), M that of the products v of the
 /// small modes (K of them), r = A q - y.
