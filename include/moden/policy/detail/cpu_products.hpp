@@ -51,21 +51,18 @@ void scale_matrix(T factor, host_matrix<T> c) {
     }
 }
 
-/// One call to the library's GEMV: GEMM would copy all of A into panels to use it once. c has one column.
+/// One call to the library's GEMV: GEMM would copy all of A into panels to use it once. c has one column, a is not empty.
 template <class T>
 void blas_gemv(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_matrix<T> c) {
-    if (beta == T(0)) {
+    const int m = blas_size(is_row_major(a) ? a.columns : a.rows, "gemm");
+    const int n = blas_size(is_row_major(a) ? a.rows : a.columns, "gemm");
+    const int lda = leading_dimension(a, "gemm");
+    const int incx = is_row_major(b) ? leading_dimension(b, "gemm") : 1;
+    const int incy = is_row_major(c) ? leading_dimension(c, "gemm") : 1;
+    if (beta == T(0)) {  // c may hold NaN
         scale_matrix(beta, c);
         beta = T(1);
     }
-    if (a.rows == 0 || a.columns == 0) {
-        return scale_matrix(beta, c);
-    }
-    const int m = blas_size(is_row_major(a) ? a.columns : a.rows, "gemv");
-    const int n = blas_size(is_row_major(a) ? a.rows : a.columns, "gemv");
-    const int lda = leading_dimension(a, "gemv");
-    const int incx = is_row_major(b) ? leading_dimension(b, "gemv") : 1;
-    const int incy = is_row_major(c) ? leading_dimension(c, "gemv") : 1;
     lapack<T>::gemv(is_row_major(a) ? "T" : "N", &m, &n, &alpha, a.data, &lda, b.data, &incx, &beta, c.data, &incy, 1);
 }
 
