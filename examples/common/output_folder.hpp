@@ -67,6 +67,17 @@ public:
         std::filesystem::rename(source, existing_ / first);
     }
 
+    /// Refuses to replace a file that is being read.
+    /// \param is_result  whether a file of this name is among what will be published
+    /// \throws moden::io_error if the input would be one of the results
+    void keep_input(const std::string& input, const std::function<bool(const std::string&)>& is_result) const {
+        std::error_code ignored;
+        const auto file = std::filesystem::absolute(input, ignored);
+        moden::detail::require<moden::io_error>(
+            input.empty() || !is_result(file.filename().string()) || !std::filesystem::equivalent(file.parent_path(), folder_, ignored), "'", input,
+            "' would be replaced by the results (expected another --out)");
+    }
+
     /// The folder as an absolute path.
     const std::filesystem::path& path() const { return folder_; }
 

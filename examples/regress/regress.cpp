@@ -110,57 +110,40 @@ regression<T> of_differences(const moden::cpu_policy& cpu, const sample_file& x,
 /// What a fit says about all samples.
 template <class T>
 struct comparison {
-    matrix<T> residuals;                 ///< N x t
+    matrix<T> truth, fitted, residuals;  ///< N x t
     std::vector<double> determination;   ///< R2 per target
-    std::vector<std::vector<double>> truth, fitted;  ///< of some samples, per target, for the picture
 };
 
 template <class T>
 comparison<T> compare(const moden::cpu_policy& cpu, const sample_file& x, const sample_file& y, const regression<T>& fit) {
-    constexpr std::size_t shown = 600;
-    const std::size_t targets = y.columns(), stride = (x.rows() + shown - 1) / shown;
-    comparison<T> result{matrix<T>::from_shape({x.rows(), targets}), {}, std::vector<std::vector<double>>(targets), std::vector<std::vector<double>>(targets)};
-    std::vector<double> sums(targets), squares(targets), errors(targets), shifts(targets);
-    for_each_batch<T>(x, y, [&](std::size_t first, const matrix<T>& some_x, const matrix<T>& some_y) {
+    comparison<T> result{y.read<T>(0, y.rows()), matrix<T>::from_shape({y.rows(), y.columns()}), {}, {}};
+    for_each_batch<T>(x, y, [&](std::size_t first, const matrix<T>& some_x, const matrix<T>&) {
         const auto made = moden::predict(cpu, fit, some_x);
-        for (std::size_t i = 0; i < made.shape()[0]; ++i) {
-            for (std::size_t k = 0; k < targets; ++k) {
-                const double truth = some_y(i, k), fitted = made(i, k);
-                if (first + i == 0) {
-                    shifts[k] = truth;  // sums about a value of about their size cancel less
-                }
-                result.residuals(first + i, k) = static_cast<T>(truth - fitted);
-                sums[k] += truth - shifts[k];
-                squares[k] += (truth - shifts[k]) * (truth - shifts[k]);
-                errors[k] += (truth - fitted) * (truth - fitted);
-                if ((first + i) % stride == 0) {
-                    result.truth[k].push_back(truth);
-                    result.fitted[k].push_back(fitted);
-                }
-            }
-        }
+        std::copy(made.begin(), made.end(), result.fitted.data() + first * y.columns());
     });
-    for (std::size_t k = 0; k < targets; ++k) {
-        const double spread = squares[k] - sums[k] * sums[k] / static_cast<double>(x.rows());
-        result.determination.push_back(spread > 0 ? 1 - errors[k] / spread : errors[k] > 0 ? 0 : 1);
-    }
+    result.residuals = result.truth - result.fitted;
+    result.determination = moden::coefficient_of_determination(cpu, result.truth, result.fitted);
     return result;
 }
 
 template <class T>
 examples::canvas draw_fit(const comparison<T>& compared) {
-    constexpr std::size_t most = 6, across = 3;
-    const std::size_t count = std::min(most, compared.truth.size());
+    constexpr std::size_t most = 6, across = 3, shown = 600;
+    const std::size_t count = std::min(most, compared.truth.shape()[1]), stride = (compared.truth.shape()[0] + shown - 1) / shown;
     const std::size_t columns = std::min(count, across), rows = (count + across - 1) / across;
     examples::canvas result(360 * rows, 360 * columns);
     for (std::size_t k = 0; k < count; ++k) {
-        const auto& truth = compared.truth[k];
+        std::vector<double> truth, fitted;
+        for (std::size_t i = 0; i < compared.truth.shape()[0]; i += stride) {
+            truth.push_back(compared.truth(i, k));
+            fitted.push_back(compared.fitted(i, k));
+        }
         const auto [least, most_of_truth] = std::minmax_element(truth.begin(), truth.end());
         char note[64];
         std::snprintf(note, sizeof note, "R2 %.4f", compared.determination[k]);
         const examples::plot plot{.title = "Target " + std::to_string(k), .note = note, .x = {.label = "truth"}, .y = {.label = "fit"},
                                   .lines = {{.x = {*least, *most_of_truth}, .y = {*least, *most_of_truth}, .line = examples::stroke::dashed, .thickness = 1},
-                                            {.x = truth, .y = compared.fitted[k], .paint = examples::palette[0], .points = examples::marks::discs, .thickness = 0}}};
+                                            {.x = truth, .y = fitted, .paint = examples::palette[0], .points = examples::marks::discs, .thickness = 0}}};
         examples::draw(result, {360.0 * static_cast<double>(k % across), 360.0 * static_cast<double>(k / across), 360, 360}, plot);
     }
     return result;
@@ -209,12 +192,8 @@ void run(const settings& wanted) {
     const examples::output_folder out(wanted.out);
     const sample_file x(wanted.x, "--x"), y(wanted.y, "--y");
     require<examples::usage_error>(x.rows() == y.rows(), "--y '", wanted.y, "' has ", y.rows(), " rows (expected ", x.rows(), " as --x)");
-    for (const std::string& input : {wanted.x, wanted.y}) {
-        std::error_code ignored;
-        const auto file = std::filesystem::absolute(input, ignored);
-        require<examples::usage_error>(!is_result(file.filename().string()) || !std::filesystem::equivalent(file.parent_path(), out.path(), ignored),
-                                       "'", input, "' would be replaced by the results (expected another --out)");
-    }
+    out.keep_input(wanted.x, is_result);
+    out.keep_input(wanted.y, is_result);
     wanted.in_double ? process<double>(x, y, wanted, out) : process<float>(x, y, wanted, out);
 }
 

@@ -46,15 +46,6 @@ bool is_result(const std::string& name) {
     return std::regex_match(name, numbered);
 }
 
-void check_not_overwritten(const std::string& file, const examples::output_folder& out) {
-    std::error_code ignored;
-    const auto path = std::filesystem::absolute(file, ignored);
-    if (!file.empty() && is_result(path.filename().string()) &&
-        std::filesystem::equivalent(path.parent_path(), out.path(), ignored)) {
-        throw examples::usage_error("'" + file + "' would be replaced by the results (expected another --out)");
-    }
-}
-
 /// Reads an NPY file of rows of the given shape.
 template <class T>
 moden::dynamic_tensor<T> read_rows(const std::string& option, const std::string& name, const moden::extents& row,
@@ -203,7 +194,7 @@ void run_program(command_line& line, settings& wanted) {
     line.finish();
     const examples::output_folder out(wanted.out);
     for (const std::string& file : {wanted.codes, wanted.labels, wanted.tangent, wanted.cotangent}) {
-        check_not_overwritten(file, out);
+        out.keep_input(file, is_result);
     }
     if (wanted.where == place::cuda) {
 #ifdef __CUDACC__

@@ -52,15 +52,6 @@ bool is_result(const std::string& name) {
     return false;
 }
 
-/// Refuses to replace a file that is being read.
-void check_not_overwritten(const std::string& input, const examples::output_folder& out) {
-    std::error_code ignored;
-    const auto file = std::filesystem::absolute(input, ignored);
-    if (is_result(file.filename().string()) && std::filesystem::equivalent(file.parent_path(), out.path(), ignored)) {
-        throw examples::usage_error("'" + input + "' would be replaced by the results (expected another --out)");
-    }
-}
-
 void check_shape(const moden::io::npy_file& tensor, const settings& wanted) {
     using moden::detail::require;
     const moden::extents& shape = tensor.shape();
@@ -200,10 +191,8 @@ void run_program(command_line& line, settings& wanted) {
     const examples::output_folder out(wanted.out);
     const moden::io::npy_file file(wanted.input, "--input");
     check_shape(file, wanted);
-    check_not_overwritten(wanted.input, out);
-    if (!wanted.mask.empty()) {
-        check_not_overwritten(wanted.mask, out);
-    }
+    out.keep_input(wanted.input, is_result);
+    out.keep_input(wanted.mask, is_result);
     if (wanted.scalar == precision::like_input && fits_float(file.type())) {
         process<float>(file, wanted, out);
     } else {

@@ -112,6 +112,31 @@ struct is_not_finite {
     MODEN_HOST_DEVICE double operator()(std::size_t i) const { return data[i] - data[i] == T(0) ? 0.0 : 1.0; }
 };
 
+/// Sum of squares of a few neighbouring elements, for loop bodies that have a row each.
+template <class T>
+MODEN_HOST_DEVICE double square_of_row(const T* row, std::size_t size) {
+    double sum = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+        sum += static_cast<double>(row[i]) * static_cast<double>(row[i]);
+    }
+    return sum;
+}
+
+/// squares(n) = |row n|^2.
+template <class T>
+struct row_square {
+    const T* rows;
+    std::size_t size;
+    double* squares;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const { squares[n] = square_of_row(rows + n * size, size); }
+};
+
+template <class T>
+struct as_double {
+    const T* data;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const { return static_cast<double>(data[i]); }
+};
+
 /// Sum of squares in double precision.
 template <class Policy, class T>
 double sum_of_squares(const Policy& policy, const T* data, std::size_t count) {

@@ -73,10 +73,7 @@ struct normalize_row {
     T* rows;
     std::size_t size;
     MODEN_HOST_DEVICE void operator()(std::size_t n) const {
-        double square = 0;
-        for (std::size_t i = 0; i < size; ++i) {
-            square += static_cast<double>(rows[n * size + i]) * static_cast<double>(rows[n * size + i]);
-        }
+        const double square = square_of_row(rows + n * size, size);
         const double factor = square > 0 ? 1 / std::sqrt(square) : 0;
         for (std::size_t i = 0; i < size; ++i) {
             rows[n * size + i] = static_cast<T>(factor * static_cast<double>(rows[n * size + i]));

@@ -161,7 +161,8 @@ auto estimate_parameters(const Policy& policy, const tensor_model<Tensor>& model
                 tried[i].status = going ? tried[i].status : iteration_status::stopped_by_callback;
             }
             if (going) {
-                going = estimation.run(targets.data() + first * coordinates, tried, start == 0, options.progress);
+                going = estimation.run(targets.data() + first * coordinates, tried,
+                                       start == 0 ? detail::first_values::given_or_least_squares : detail::first_values::given, options.progress);
             }
             if (start == 0) {
                 kept = std::move(tried);

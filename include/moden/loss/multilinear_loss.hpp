@@ -2,17 +2,11 @@
 
 // Multilinear losses: how far data are from a core times the Khatri-Rao product of factors that every sample has of its own.
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <memory>
-#include <utility>
 #include <vector>
 
-#include <moden/core/elementwise.hpp>
 #include <moden/core/tensor_traits.hpp>
 #include <moden/loss/detail/khatri_rao_products.hpp>
-#include <moden/multilinear/mode_product.hpp>
 #include <moden/policy/cpu.hpp>
 
 namespace moden {

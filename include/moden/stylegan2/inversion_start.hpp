@@ -13,7 +13,7 @@
 #include <moden/core/random.hpp>
 #include <moden/core/tensor_traits.hpp>
 #include <moden/io/safetensors.hpp>
-#include <moden/linalg/detail/solve.hpp>
+#include <moden/regression/accumulators.hpp>
 #include <moden/stylegan2/detail/derivatives.hpp>
 #include <moden/stylegan2/detail/picture_difference.hpp>
 #include <moden/stylegan2/synthesis.hpp>
@@ -52,19 +52,6 @@ buffer_of<Policy, T> picture_features(const Policy& policy, const T* pictures, i
     return result;
 }
 
-/// Rows of features in double precision with a 1 behind them.
-template <class T>
-struct append_one {
-    const T* features;
-    std::size_t size;
-    double* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t row, std::size_t first, std::size_t last) const {
-        for (std::size_t c = first; c < last; ++c) {
-            result[row * (size + 1) + c] = c < size ? static_cast<double>(features[row * size + c]) : 1.0;
-        }
-    }
-};
-
 inline bool is_power_of_two(std::size_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
 }  // namespace detail
@@ -84,7 +71,6 @@ inline bool is_power_of_two(std::size_t x) { return x != 0 && (x & (x - 1)) == 0
 template <execution_policy Policy, class T>
 inversion_start<Policy, T> fit_inversion_start(const Policy& policy, const generator<Policy, T>& net,
                                                const inversion_start_options& options = {}) {
-    using space = typename Policy::memory_space;
     using moden::detail::require;
     const architecture& layout = net.layout();
     require<argument_error>(detail::is_power_of_two(options.size) && options.size <= layout.resolution,
@@ -94,11 +80,8 @@ inversion_start<Policy, T> fit_inversion_start(const Policy& policy, const gener
                             "stylegan2::fit_inversion_start: ", options.samples, " samples and ridge ", options.ridge,
                             " (expected at least one sample and a positive ridge)");
     const std::size_t features = 3 * options.size * options.size;
-    const std::size_t columns = features + 1;
-    const auto gram = policy.template allocate<double>(columns * columns);
-    const auto cross = policy.template allocate<double>(columns * layout.w_dim);
-    policy.transform(gram.size(), moden::detail::fill_with<double>{gram.data(), 0.0});
-    policy.transform(cross.size(), moden::detail::fill_with<double>{cross.data(), 0.0});
+    gram_accumulator<Policy, double> sums(policy, features, layout.w_dim);
+    double square = 0;
     constexpr std::size_t batch = 16;
     for (std::size_t first = 0; first < options.samples; first += batch) {
         const std::size_t count = std::min(batch, options.samples - first);
@@ -110,26 +93,18 @@ inversion_start<Policy, T> fit_inversion_start(const Policy& policy, const gener
         pass.run(layout.layers.size() - 1, [](const auto&, const T*, const auto&) {});
         const auto pooled = detail::picture_features<Policy, T>(policy, pass.picture().data(),
                                                                 {count, layout.resolution, layout.resolution, 3}, options.size);
-        const auto rows = policy.template allocate<double>(count * columns);
-        policy.transform_rows(count, columns, detail::append_one<T>{pooled.data(), features, rows.data()});
-        const auto wide = policy.template allocate<double>(w.size());
-        policy.transform(w.size(), moden::detail::convert_to<T, double>{w.data(), wide.data()});
-        const auto x = row_major<const double, space>(rows.data(), count, columns);
-        policy.template gemm<double>(1.0, transposed(x), x, 1.0, row_major<double, space>(gram.data(), columns, columns));
-        policy.template gemm<double>(1.0, transposed(x), row_major<const double, space>(wide.data(), count, layout.w_dim), 1.0,
-                                     row_major<double, space>(cross.data(), columns, layout.w_dim));
+        square += moden::detail::sum_of_squares(policy, static_cast<const T*>(pooled.data()), count * features);
+        auto rows = policy.template make_tensor<double, 2>({count, features});
+        auto targets = policy.template make_tensor<double, 2>({count, layout.w_dim});
+        policy.transform(rows.size(), moden::detail::convert_to<T, double>{pooled.data(), rows.data()});
+        policy.transform(targets.size(), moden::detail::convert_to<T, double>{w.data(), targets.data()});
+        sums.add(rows, targets);
     }
-    double trace = 0;
-    trace = policy.reduce(features, trace, moden::detail::diagonal_magnitude<double>{gram.data(), columns}, moden::detail::plus{});
-    policy.transform(features, moden::detail::add_to_diagonal<double>{gram.data(), columns,
-                                                                      options.ridge * trace / static_cast<double>(features)});
-    moden::detail::solve_semidefinite<Policy, double, space>(policy, row_major<const double, space>(gram.data(), columns, columns),
-                                                             row_major<double, space>(cross.data(), columns, layout.w_dim));
+    const auto fit = sums.solve({.ridge = options.ridge * square / static_cast<double>(features)});
     inversion_start<Policy, T> result{options.size, policy.template make_tensor<T, 2>({features, layout.w_dim}),
                                       policy.template make_tensor<T, 1>({layout.w_dim})};
-    policy.transform(result.weight.size(), moden::detail::convert_to<double, T>{cross.data(), result.weight.data()});
-    policy.transform(layout.w_dim,
-                     moden::detail::convert_to<double, T>{cross.data() + features * layout.w_dim, result.intercept.data()});
+    policy.transform(result.weight.size(), moden::detail::convert_to<double, T>{fit.coefficients.data(), result.weight.data()});
+    policy.transform(layout.w_dim, moden::detail::convert_to<double, T>{fit.intercept.data(), result.intercept.data()});
     return result;
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <moden/core/elementwise.hpp>
 #include <moden/core/macros.hpp>
 
 namespace moden::detail {
@@ -16,10 +17,7 @@ struct inverse_row_length {
     std::size_t size;
     T* result;
     MODEN_HOST_DEVICE void operator()(std::size_t n) const {
-        double square = 0;
-        for (std::size_t i = n * size; i < (n + 1) * size; ++i) {
-            square += static_cast<double>(rows[i]) * static_cast<double>(rows[i]);
-        }
+        const double square = square_of_row(rows + n * size, size);
         result[n] = square > 0 ? static_cast<T>(1 / std::sqrt(square)) : T(0);
     }
 };
@@ -28,12 +26,6 @@ template <class T>
 struct is_zero {
     const T* data;
     MODEN_HOST_DEVICE double operator()(std::size_t i) const { return data[i] == T(0) ? 1.0 : 0.0; }
-};
-
-template <class T>
-struct as_double {
-    const T* data;
-    MODEN_HOST_DEVICE double operator()(std::size_t i) const { return static_cast<double>(data[i]); }
 };
 
 /// Rows chosen[0], chosen[1], ... of X at length 1.
@@ -200,10 +192,7 @@ struct centre_from_total {
     std::size_t size;
     T* centres;
     MODEN_HOST_DEVICE void operator()(std::size_t k) const {
-        double square = 0;
-        for (std::size_t i = k * size; i < (k + 1) * size; ++i) {
-            square += totals[i] * totals[i];
-        }
+        const double square = square_of_row(totals + k * size, size);
         if (square > 0) {
             const double factor = 1 / std::sqrt(square);
             for (std::size_t i = k * size; i < (k + 1) * size; ++i) {

@@ -9,36 +9,16 @@
 #include <moden/core/elementwise.hpp>
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
+#include <moden/linalg/detail/panels.hpp>
 
 namespace moden::detail {
 
 /// Numbers of the policy's memory as doubles on the host.
 template <class Policy, class T>
 std::vector<double> downloaded(const Policy& policy, const T* data, std::size_t count) {
-    std::vector<T> host(count);
-    policy.download(data, host.data(), count);
+    const std::vector<T> host = to_vector<Policy, T>(policy, data, count);
     return {host.begin(), host.end()};
 }
-
-template <class T>
-struct row_square {
-    const T* rows;
-    std::size_t size;
-    double* squares;
-    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
-        double sum = 0;
-        for (std::size_t i = 0; i < size; ++i) {
-            const double x = static_cast<double>(rows[n * size + i]);
-            sum += x * x;
-        }
-        squares[n] = sum;
-    }
-};
-
-struct value_at {
-    const double* values;
-    MODEN_HOST_DEVICE double operator()(std::size_t i) const { return values[i]; }
-};
 
 /// result(n, i) = rows(n, i) / (1 + squares(i) / ridge), which is that over squares + ridge, without underflow; 0 without a ridge.
 template <class T>
@@ -126,13 +106,13 @@ public:
     std::vector<double> with_residuals(const designs& a, const std::vector<T>& q, const T* rows, std::size_t count) const {
         auto residuals = policy_.template allocate<T>(count * coordinates_);
         policy_.copy(rows, residuals.data(), residuals.size());
-        const auto parameters = uploaded(q);
+        const auto parameters = uploaded(policy_, q);
         policy_.template gemm_strided_batched<T>(T(1), first(a), a.step, matrix(read(parameters), longest_, 1), longest_, T(-1),
                                                  matrix(residuals.data(), coordinates_, 1), coordinates_, count);
         return with_rows(residuals.data(), count);
     }
 
-    /// The parameters of every code as one tensor, P x K, by and by: C' y, or, where the rows of the core are (nearly) orthogonal, the
+    /// About the parameters of every code as one tensor, P x K: C' y, or, where the rows of the core are (nearly) orthogonal, the
     /// regularised least squares solution C' D y with D = 1 / (|row|^2 + 0.01 of the mean), as if a tenth of a code were noise.
     std::vector<double> parameter_tensors(const T* rows, std::size_t count, bool orthogonal) const {
         const std::size_t size = longest_ * others_;
@@ -141,7 +121,7 @@ public:
         }
         const auto squares = policy_.template allocate<double>(coordinates_);
         policy_.transform(coordinates_, row_square<T>{core_, size, squares.data()}, size);
-        const double ridge = 0.01 * policy_.reduce(coordinates_, 0.0, value_at{squares.data()}, plus{}) / static_cast<double>(coordinates_);
+        const double ridge = 0.01 * policy_.reduce(coordinates_, 0.0, as_double<double>{squares.data()}, plus{}) / static_cast<double>(coordinates_);
         const auto weighted = policy_.template allocate<T>(count * coordinates_);
         policy_.transform(weighted.size(), damp_rows<T>{rows, squares.data(), ridge, coordinates_, weighted.data()});
         return with_rows(weighted.data(), count);
@@ -161,12 +141,6 @@ private:
 
     matrix_view<const T, space> first(const designs& a) const { return {a.memory.data(), coordinates_, a.size, a.stride, storage_order::row_major}; }
 
-    buffer_of<Policy, T> uploaded(const std::vector<T>& values) const {
-        auto result = policy_.template allocate<T>(values.size());
-        policy_.upload(values.data(), result.data(), values.size());
-        return result;
-    }
-
     /// The core with a vector per code in place of its first mode: count x P x K.
     std::vector<double> with_rows(const T* rows, std::size_t count) const {
         const std::size_t size = longest_ * others_;
@@ -185,7 +159,7 @@ private:
 
     /// `gone` entries are summed over, `left` ones stay; those that go lie before them or after them.
     designs contracted(const std::vector<T>& vectors, std::size_t count, std::size_t gone, std::size_t left, bool gone_first) const {
-        const auto v = uploaded(vectors);
+        const auto v = uploaded(policy_, vectors);
         const auto given = matrix(read(v), count, gone);
         auto memory = policy_.template allocate<T>(count * coordinates_ * left);
         if (gone_first) {  // a small product per row of R_0, which leaves the codes side by side

@@ -34,6 +34,12 @@
 
 namespace moden::detail {
 
+/// Where an estimation begins.
+enum class first_values {
+    given,
+    given_or_least_squares  ///< whichever a few iterations show to be better
+};
+
 template <class Policy, class T>
 class multilinear_least_squares {
 public:
@@ -94,8 +100,9 @@ public:
     /// R_0 per code. Returns false if the callback said stop.
     ///
     /// Where the rows of the core are sorted by their singular values, the leading eighth of them improves a start for an eighth of
-    /// the price of an iteration. With `guess`, starts from least squares compete with the given ones.
-    bool run(const T* targets, std::vector<code_estimate>& codes, bool guess, const iteration_callback& progress) const {
+    /// the price of an iteration.
+    bool run(const T* targets, std::vector<code_estimate>& codes, first_values from, const iteration_callback& progress) const {
+        const bool guess = from == first_values::given_or_least_squares;
         constexpr std::size_t enough = 512;
         constexpr double loose = 1e-4;
         constexpr std::size_t few = 20;

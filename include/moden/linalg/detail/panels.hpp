@@ -14,6 +14,7 @@
 #include <moden/core/elementwise.hpp>
 #include <moden/core/error.hpp>
 #include <moden/core/random.hpp>
+#include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/core/execution_policy.hpp>
 
@@ -41,6 +42,14 @@ std::vector<T> to_vector(const Policy& policy, const T* data, std::size_t count)
     std::vector<T> result(count);
     policy.download(data, result.data(), count);
     return result;
+}
+
+/// Memory of the policy with a copy of a vector.
+template <class Policy, class T>
+buffer_of<Policy, T> uploaded(const Policy& policy, const std::vector<T>& values) {
+    auto buffer = policy.template allocate<T>(values.size());
+    policy.upload(values.data(), buffer.data(), values.size());
+    return buffer;
 }
 
 /// Columns that a matrix and its spectrum have been found for: `vectors` (rows x count, column-major) belongs to the

@@ -17,19 +17,6 @@
 
 namespace moden::detail {
 
-/// target(slab, a, c) = weights(a) source(slab, c): a mode that was summed over comes back.
-template <class T>
-struct insert_mode {
-    const T* source;
-    const T* weights;
-    std::size_t extent;
-    std::size_t columns;
-    T* target;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const {
-        target[i] = weights[i / columns % extent] * source[i / (columns * extent) * columns + i % columns];
-    }
-};
-
 /// Terms of sum over slab and c of tensor(slab, a, c) weights(slab, c) for one a.
 template <class T>
 struct product_in_mode {
@@ -228,8 +215,10 @@ public:
             const auto geometry = geometry_of(shape, shared_[s] + 1);
             const bool last = s + 1 == shared_.size();
             auto next = policy_.template allocate<T>(last ? 0 : element_count(shape));
-            policy_.transform(element_count(shape), insert_mode<T>{s == 0 ? reduced : current.data(), factors_[shared_[s]].data, geometry.extent,
-                                                                   geometry.columns, last ? core : next.data()});
+            // next(slab, a, c) = current(slab, c) z(a): the mode that was summed over comes back.
+            policy_.transform_grid(geometry.slabs * geometry.extent, geometry.columns,
+                                   kronecker_element<T>{s == 0 ? reduced : current.data(), factors_[shared_[s]].data, geometry.columns, geometry.extent, 1,
+                                                        last ? core : next.data()});
             current = std::move(next);
         }
     }

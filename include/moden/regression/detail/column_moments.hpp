@@ -153,12 +153,4 @@ inline std::string column_list(const std::vector<std::size_t>& columns) {
     return columns.size() > longest ? text + " and " + std::to_string(columns.size() - longest) + " more" : text;
 }
 
-/// Memory of the policy with a copy of a vector.
-template <class Policy>
-buffer_of<Policy, double> uploaded(const Policy& policy, const std::vector<double>& values) {
-    auto buffer = policy.template allocate<double>(values.size());
-    policy.upload(values.data(), buffer.data(), values.size());
-    return buffer;
-}
-
 }  // namespace moden::detail

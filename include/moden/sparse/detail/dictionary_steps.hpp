@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include <moden/core/elementwise.hpp>
 #include <moden/core/macros.hpp>
 
 namespace moden::detail {
@@ -149,11 +150,7 @@ struct normalize_direction {
     std::size_t size;
     T* lengths;
     MODEN_HOST_DEVICE void operator()(std::size_t p) const {
-        double square = 0;
-        for (std::size_t k = p * size; k < (p + 1) * size; ++k) {
-            square += static_cast<double>(directions[k]) * static_cast<double>(directions[k]);
-        }
-        const double length = std::sqrt(square);
+        const double length = std::sqrt(square_of_row(directions + p * size, size));
         for (std::size_t k = p * size; k < (p + 1) * size; ++k) {
             directions[k] = length > 0 ? static_cast<T>(static_cast<double>(directions[k]) / length) : directions[k];
         }
