@@ -21,7 +21,10 @@
 #include <moden/editing/tensor_model.hpp>
 #include <moden/linalg/decompositions.hpp>
 #include <moden/linalg/low_rank.hpp>
+#include <moden/loss/feature_rotation.hpp>
+#include <moden/loss/multilinear_fit.hpp>
 #include <moden/loss/multilinear_loss.hpp>
+#include <moden/loss/multilinear_terms.hpp>
 #include <moden/maps/check_derivatives.hpp>
 #include <moden/maps/differentiable_map.hpp>
 #include <moden/maps/masked_map.hpp>
@@ -35,6 +38,7 @@
 #include <moden/multilinear/tucker.hpp>
 #include <moden/multilinear/unfold.hpp>
 #include <moden/optimize/adam.hpp>
+#include <moden/optimize/lbfgs.hpp>
 #include <moden/policy/cpu.hpp>
 #include <moden/regression/accumulators.hpp>
 #include <moden/regression/correlation.hpp>

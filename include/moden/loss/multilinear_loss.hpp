@@ -25,6 +25,41 @@ struct multilinear_loss_result {
     std::vector<factor_of<Tensor>> factors;  ///< dE/dZ_i, of the shapes of the factors
 };
 
+namespace detail {
+
+template <class Policy, class T, class Space>
+double multilinear_value(const multilinear_problem<Policy, T>& problem, const tensor_view<const T, Space>& data) {
+    double value = 0;
+    problem.for_each_block([&](const sample_block<Policy, T>& block) {
+        problem.for_each_residual(data.data, block, [&](const residual_rows<Policy, T>& rows) { value += rows.square / 4; });
+    });
+    problem.require_finite_value(value, data);
+    return value;
+}
+
+/// Returns the value; writes gradients to `core`, unless it is null, and `factors`.
+template <class Policy, class T, class Space>
+double multilinear_gradient(const Policy& policy, const multilinear_problem<Policy, T>& problem, const tensor_view<const T, Space>& data, T* core,
+                            const std::vector<T*>& factors) {
+    // Without shared factors the reduced core is the core, and so are the gradients.
+    const auto memory = policy.template allocate<T>(problem.has_shared() ? problem.core().rows * problem.core().columns : 0);
+    T* const reduced = problem.has_shared() ? memory.data() : core;
+    double value = 0;
+    problem.for_each_block([&](const sample_block<Policy, T>& block) {
+        const auto pulled = policy.template allocate<T>(problem.core().columns * block.count);
+        problem.for_each_residual(data.data, block, [&](const residual_rows<Policy, T>& rows) {
+            value += rows.square / 4;
+            problem.add_gradients(block, rows, reduced, pulled.data());
+        });
+        problem.factor_gradients(block, pulled.data(), factors);
+    });
+    problem.require_finite_value(value, data);
+    problem.shared_gradients(reduced, core, factors);
+    return value;
+}
+
+}  // namespace detail
+
 /// The data that a multilinear model makes: X^ = B_(0) (Z_1 kr ... kr Z_M), one column per sample. As in 002, and nowhere else in
 /// the library, samples are columns.
 ///
@@ -42,14 +77,15 @@ template <execution_policy Policy, any_tensor Core, any_tensor Matrix>
 auto multilinear_synthesis(const Policy& policy, const Core& core, const std::vector<Matrix>& factors) {
     using T = value_type_of<Core>;
     using space = typename Policy::memory_space;
-    const detail::multilinear_problem<Policy, T, Core, Matrix> problem(policy, core, factors, "multilinear_synthesis");
-    const std::size_t rows = problem.rows(), columns = problem.columns();
-    auto result = policy.template make_tensor<T, 2>({rows, columns});
-    problem.for_each_block([&](const detail::sample_block<Policy, T>& block) {
-        policy.template gemm<T>(T(1), problem.core(), block.product_view(), T(0),
-                                matrix_view<T, space>{result.data() + block.first, rows, block.count, columns, storage_order::row_major});
+    return detail::with_multilinear_problem(policy, core, factors, "multilinear_synthesis", [&](const detail::multilinear_problem<Policy, T>& problem) {
+        const std::size_t rows = problem.rows(), columns = problem.columns();
+        auto result = policy.template make_tensor<T, 2>({rows, columns});
+        problem.for_each_block([&](const detail::sample_block<Policy, T>& block) {
+            policy.template gemm<T>(T(1), problem.core(), block.product_view(), T(0),
+                                    matrix_view<T, space>{result.data() + block.first, rows, block.count, columns, storage_order::row_major});
+        });
+        return result;
     });
-    return result;
 }
 
 template <any_tensor Core, any_tensor Matrix>
@@ -72,15 +108,11 @@ auto multilinear_synthesis(const Core& core, const std::vector<Matrix>& factors)
 template <execution_policy Policy, any_tensor Data, any_tensor Core, any_tensor Matrix>
 double multilinear_loss(const Policy& policy, const Data& data, const Core& core, const std::vector<Matrix>& factors) {
     using T = value_type_of<Core>;
-    const detail::multilinear_problem<Policy, T, Core, Matrix> problem(policy, core, factors, "multilinear_loss");
     const auto samples = detail::evaluate(policy, data);
-    problem.check_data(samples.view());
-    double value = 0;
-    problem.for_each_block([&](const detail::sample_block<Policy, T>& block) {
-        problem.for_each_residual(samples.view().data, block, [&](const detail::residual_rows<Policy, T>& rows) { value += rows.square / 4; });
+    return detail::with_multilinear_problem(policy, core, factors, "multilinear_loss", [&](const detail::multilinear_problem<Policy, T>& problem) {
+        problem.check_data(samples.view());
+        return detail::multilinear_value(problem, samples.view());
     });
-    problem.require_finite_value(value, samples.view());
-    return value;
 }
 
 template <any_tensor Data, any_tensor Core, any_tensor Matrix>
@@ -112,29 +144,21 @@ template <execution_policy Policy, any_tensor Data, any_tensor Core, any_tensor 
 auto multilinear_loss_and_gradient(const Policy& policy, const Data& data, const Core& core, const std::vector<Matrix>& factors,
                                    loss_gradients wanted = loss_gradients::factors_and_core) {
     using T = value_type_of<Core>;
-    const detail::multilinear_problem<Policy, T, Core, Matrix> problem(policy, core, factors, "multilinear_loss_and_gradient");
     const auto samples = detail::evaluate(policy, data);
-    problem.check_data(samples.view());
-    const bool core_wanted = wanted == loss_gradients::factors_and_core;
-    multilinear_loss_result<policy_tensor<Policy, T, order_of<Core>>> result;
-    result.core = policy.template make_tensor<T, order_of<Core>>(core_wanted ? problem.shape() : extents(problem.shape().size(), 0));
-    for (const auto& factor : problem.factors()) {
-        result.factors.push_back(policy.template make_tensor<T, 2>({factor.rows, factor.columns}));
-    }
-    // Without shared factors the reduced core is the core, and so are the gradients.
-    const auto memory = policy.template allocate<T>(problem.has_shared() ? problem.core().rows * problem.core().columns : 0);
-    T* const reduced = problem.has_shared() ? memory.data() : core_wanted ? result.core.data() : nullptr;
-    problem.for_each_block([&](const detail::sample_block<Policy, T>& block) {
-        const auto pulled = policy.template allocate<T>(problem.core().columns * block.count);
-        problem.for_each_residual(samples.view().data, block, [&](const detail::residual_rows<Policy, T>& rows) {
-            result.value += rows.square / 4;
-            problem.add_gradients(block, rows, reduced, pulled.data());
-        });
-        problem.factor_gradients(block, pulled.data(), result.factors);
+    const char* const name = "multilinear_loss_and_gradient";
+    return detail::with_multilinear_problem(policy, core, factors, name, [&](const detail::multilinear_problem<Policy, T>& problem) {
+        problem.check_data(samples.view());
+        const bool core_wanted = wanted == loss_gradients::factors_and_core;
+        multilinear_loss_result<policy_tensor<Policy, T, order_of<Core>>> result;
+        result.core = policy.template make_tensor<T, order_of<Core>>(core_wanted ? problem.shape() : extents(problem.shape().size(), 0));
+        std::vector<T*> gradients;
+        for (const auto& factor : problem.factors()) {
+            result.factors.push_back(policy.template make_tensor<T, 2>({factor.rows, factor.columns}));
+            gradients.push_back(result.factors.back().data());
+        }
+        result.value = detail::multilinear_gradient(policy, problem, samples.view(), core_wanted ? result.core.data() : nullptr, gradients);
+        return result;
     });
-    problem.require_finite_value(result.value, samples.view());
-    problem.shared_gradients(reduced, core_wanted ? result.core.data() : nullptr, result.factors);
-    return result;
 }
 
 template <any_tensor Data, any_tensor Core, any_tensor Matrix>

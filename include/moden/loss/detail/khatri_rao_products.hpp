@@ -53,29 +53,24 @@ struct residual_rows {
 
 /// Core and factors of one call, checked. Factors that all samples share are contracted with the core at once; what is left
 /// is a smaller core and the factors that vary.
-template <class Policy, class T, class Core, class Matrix>
+template <class Policy, class T>
 class multilinear_problem {
 public:
     using space = typename Policy::memory_space;
     using const_view = matrix_view<const T, space>;
 
-    multilinear_problem(const Policy& policy, const Core& core, const std::vector<Matrix>& factors, const char* function)
-        : policy_(policy), function_(function), core_argument_(core), shape_(core_argument_.view().shape) {
-        static_assert(std::is_same_v<T, value_type_of<Matrix>>, "moden: core and factors hold different types");
-        check_argument<Policy, Core>();
-        check_argument<Policy, Matrix>();
-        require<shape_error>(shape_.size() == factors.size() + 1 && !factors.empty(), function, ": ", factors.size(), " factors for a core of ",
+    /// Keeps views only.
+    multilinear_problem(const Policy& policy, tensor_view<const T, space> core, std::vector<const_view> factors, const char* function)
+        : policy_(policy), function_(function), core_(std::move(core)), shape_(core_.shape), factors_(std::move(factors)) {
+        require<shape_error>(shape_.size() == factors_.size() + 1 && !factors_.empty(), function, ": ", factors_.size(), " factors for a core of ",
                              shape_, " (expected one per mode but the first)");
         require<shape_error>(element_count(shape_) > 0, function, ": a core of ", shape_, " (expected no empty mode)");
-        for (std::size_t i = 0; i < factors.size(); ++i) {
-            arguments_.push_back(std::make_unique<factor_argument>(factors[i]));
-            const auto& view = arguments_.back()->view();
-            require<shape_error>(view.order() == 2 && view.shape[0] == shape_[i + 1] && view.shape[1] > 0, function, ": factor ", i, " is ", view.shape,
-                                 " (expected ", shape_[i + 1], " rows as mode ", i + 1, " of the core, and a column per sample)");
-            factors_.push_back(row_major<const T, space>(view.data, view.shape[0], view.shape[1]));
-            columns_ = std::max(columns_, view.shape[1]);
+        for (std::size_t i = 0; i < factors_.size(); ++i) {
+            require<shape_error>(factors_[i].rows == shape_[i + 1] && factors_[i].columns > 0, function, ": factor ", i, " is ", factors_[i].rows, " x ",
+                                 factors_[i].columns, " (expected ", shape_[i + 1], " rows as mode ", i + 1, " of the core, and a column per sample)");
+            columns_ = std::max(columns_, factors_[i].columns);
         }
-        for (std::size_t i = 0; i < factors.size(); ++i) {
+        for (std::size_t i = 0; i < factors_.size(); ++i) {
             require<shape_error>(factors_[i].columns == columns_ || factors_[i].columns == 1, function, ": factor ", i, " has ", factors_[i].columns,
                                  " columns, others ", columns_, " (expected as many, or one for a factor that all samples share)");
             (factors_[i].columns == columns_ ? varying_ : shared_).push_back(i);
@@ -90,7 +85,7 @@ public:
     bool has_shared() const { return !shared_.empty(); }
 
     /// k x product of the extents of the modes that vary.
-    const_view core() const { return row_major<const T, space>(has_shared() ? reduced_.data() : core_argument_.view().data, shape_[0], width_); }
+    const_view core() const { return row_major<const T, space>(has_shared() ? reduced_.data() : core_.data, shape_[0], width_); }
 
     void check_data(const tensor_view<const T, space>& data) const {
         require<shape_error>(data.order() == 2 && data.shape[0] == rows() && data.shape[1] == columns_, function_, ": data of ", data.shape,
@@ -103,7 +98,7 @@ public:
             return;
         }
         require_finite(policy_, data.data, data.size(), function_, "the data");
-        require_finite(policy_, core_argument_.view().data, element_count(shape_), function_, "the core");
+        require_finite(policy_, core_.data, element_count(shape_), function_, "the core");
         for (const const_view& factor : factors_) {
             require_finite(policy_, factor.data, factor.rows * factor.columns, function_, "a factor");
         }
@@ -154,8 +149,7 @@ public:
     }
 
     /// Columns of the gradients of the factors that vary.
-    template <class Result>
-    void factor_gradients(const sample_block<Policy, T>& block, const T* pulled, std::vector<Result>& results) const {
+    void factor_gradients(const sample_block<Policy, T>& block, const T* pulled, const std::vector<T*>& results) const {
         std::vector<const_view> dense;
         extents ranks;
         for (std::size_t v = 0; v < varying_.size(); ++v) {
@@ -172,15 +166,14 @@ public:
             policy_.transform_grid(slabs * extent, pieces, contract_columns<T>{after.data(), pulled, inner, block.count, half.data()});
             const auto gradient = policy_.template allocate<T>(extent * block.count);
             policy_.transform_grid(extent, pieces, contract_slabs<T>{before.data(), half.data(), slabs, extent, block.count, gradient.data()});
-            T* const target = results[varying_[v]].data() + block.first;
+            T* const target = results[varying_[v]] + block.first;
             policy_.template copy<T>(row_major<const T, space>(gradient.data(), extent, block.count),
                                      matrix_view<T, space>{target, extent, block.count, columns_, storage_order::row_major});
         }
     }
 
     /// Gradients of the shared factors and, unless it is null, of the whole core, from that of the reduced core.
-    template <class Result>
-    void shared_gradients(const T* reduced, T* core, std::vector<Result>& results) const {
+    void shared_gradients(const T* reduced, T* core, const std::vector<T*>& results) const {
         for (const std::size_t i : shared_) {
             extents shape = shape_;
             std::vector<mode_factor<T, space>> others;
@@ -192,15 +185,15 @@ public:
             }
             const auto memory = policy_.template allocate<T>(others.empty() ? 0 : element_count(shape));
             if (!others.empty()) {
-                multi_mode_product_into<Policy, T, space>(policy_, core_argument_.view(), std::move(others), memory.data());
+                multi_mode_product_into<Policy, T, space>(policy_, core_, std::move(others), memory.data());
             }
-            const T* const tensor = shared_.size() == 1 ? core_argument_.view().data : memory.data();
+            const T* const tensor = shared_.size() == 1 ? core_.data : memory.data();
             const auto [slabs, extent, inner] = geometry_of(shape, i + 1);
             std::vector<T> gradient;
             for (std::size_t a = 0; a < extent; ++a) {
                 gradient.push_back(static_cast<T>(policy_.reduce(slabs * inner, 0.0, product_in_mode<T>{tensor, reduced, extent, inner, a}, plus{})));
             }
-            policy_.upload(gradient.data(), results[i].data(), extent);
+            policy_.upload(gradient.data(), results[i], extent);
         }
         if (core == nullptr || shared_.empty()) {
             return;
@@ -224,8 +217,6 @@ public:
     }
 
 private:
-    using factor_argument = typename tensor_traits<Matrix>::argument;
-
     mode_factor<T, space> as_mode_factor(std::size_t i) const { return {i + 1, row_major<const T, space>(factors_[i].data, 1, factors_[i].rows)}; }
 
     const_view core_rows(std::size_t first, std::size_t count) const { return row_major<const T, space>(core().data + first * width_, count, width_); }
@@ -248,19 +239,34 @@ private:
             given.push_back(as_mode_factor(i));
         }
         reduced_ = policy_.template allocate<T>(shape_[0] * width_);
-        multi_mode_product_into<Policy, T, space>(policy_, core_argument_.view(), std::move(given), reduced_.data());
+        multi_mode_product_into<Policy, T, space>(policy_, core_, std::move(given), reduced_.data());
     }
 
     const Policy& policy_;
     const char* function_;
-    typename tensor_traits<Core>::argument core_argument_;
-    extents shape_;                                             ///< k x k_1 x ... x k_M
-    std::vector<std::unique_ptr<factor_argument>> arguments_ = {};
-    std::vector<const_view> factors_ = {};
+    tensor_view<const T, space> core_;
+    extents shape_;                                 ///< k x k_1 x ... x k_M
+    std::vector<const_view> factors_;
     std::vector<std::size_t> varying_ = {}, shared_ = {};
-    std::size_t columns_ = 0;                                   ///< n
-    std::size_t width_ = 1;                                     ///< columns of the reduced core
+    std::size_t columns_ = 0;                       ///< n
+    std::size_t width_ = 1;                         ///< columns of the reduced core
     buffer_of<Policy, T> reduced_ = {};
 };
+
+/// Calls function(problem) for arguments of public functions.
+template <class Policy, class Core, class Matrix, class Function>
+auto with_multilinear_problem(const Policy& policy, const Core& core, const std::vector<Matrix>& factors, const char* name, Function function) {
+    using T = value_type_of<Core>;
+    static_assert(std::is_same_v<T, value_type_of<Matrix>>, "moden: core and factors hold different types");
+    const auto core_argument = evaluate(policy, core);
+    check_argument<Policy, Matrix>();
+    std::vector<std::unique_ptr<typename tensor_traits<Matrix>::argument>> arguments;
+    std::vector<matrix_view<const T, typename Policy::memory_space>> views;
+    for (std::size_t i = 0; i < factors.size(); ++i) {
+        arguments.push_back(std::make_unique<typename tensor_traits<Matrix>::argument>(factors[i]));
+        views.push_back(as_matrix(arguments.back()->view(), name, "a factor"));
+    }
+    return function(multilinear_problem<Policy, T>(policy, core_argument.view(), std::move(views), name));
+}
 
 }  // namespace moden::detail
