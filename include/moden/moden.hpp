@@ -20,6 +20,7 @@
 #include <moden/editing/stacked_model.hpp>
 #include <moden/editing/tensor_model.hpp>
 #include <moden/linalg/decompositions.hpp>
+#include <moden/linalg/independent_components.hpp>
 #include <moden/linalg/low_rank.hpp>
 #include <moden/loss/feature_rotation.hpp>
 #include <moden/loss/multilinear_fit.hpp>
