@@ -30,6 +30,7 @@ enum class multilinear_fit_method {
 struct multilinear_fit_options {
     std::vector<multilinear_term> terms = {};  ///< one per data matrix; none means one core and all factors for a single one
     multilinear_fit_method method = multilinear_fit_method::alternating;
+    double ridge = 0;                          ///< weight of the squares of all cores and factors, at least 0
     std::size_t max_iterations = 100;
     double tolerance = 1e-6;                   ///< stop when an iteration lowers the objective by less than this times itself
     iteration_callback progress = {};          ///< told the objective after every iteration
@@ -40,9 +41,9 @@ template <class Core>
 struct multilinear_fit {
     std::vector<Core> cores;                    ///< B_c, k x k_a x k_b x ...
     std::vector<factor_of<Core>> factors;       ///< Z_i, k_i x n: samples are columns
-    double objective = 0;                       ///< sum over terms of weight |X - X^|^2
+    double objective = 0;                       ///< sum over terms of weight |X - X^|^2, without the ridge term
     std::vector<double> relative_errors = {};   ///< |X - X^| / |X| of every term
-    std::vector<double> history = {};           ///< objective after each iteration
+    std::vector<double> history = {};           ///< objective after each iteration, with the ridge term
     std::size_t iterations = 0;
     iteration_status status = iteration_status::reached_max_iterations;
 };
@@ -66,13 +67,14 @@ auto random_multilinear_factors(const Policy& policy, const extents& ranks, std:
 /// Fits multilinear models to data matrices whose samples, and not only whose labels, are all that is known: the minimum (a local
 /// one) of
 ///
-///     sum_t w_t |X_t - B_c(t),(0) (Z_a(t) kr Z_b(t) kr ...)|^2
+///     sum_t w_t |X_t - B_c(t),(0) (Z_a(t) kr Z_b(t) kr ...)|^2 + ridge (sum_c |B_c|^2 + sum_i |Z_i|^2)
 ///
 /// over cores and factors. Texture with light, expression and identity (002 Eq. 2), normals with the same core and a constant in place of
 /// light (Eq. 5) and shape with a core of its own (Eq. 4) are three terms with two cores and three factors.
 ///
 /// What is found depends on where the search starts: the loss does not know which factor is to mean what, and a model with as many
-/// products of factors as samples fits anything. Start from what separates the factors, or compare several random starts.
+/// products of factors as samples fits anything. Start from what separates the factors, or compare several random starts. A ridge is needed
+/// where factors of different samples are to be combined: it keeps small what no sample has shown.
 /// Scales that the products leave open are fixed: of two factors that occur in the same terms the first has columns of length 1 and a
 /// non-negative product with its first singular vector; factors have a mean square of 1, unless a constant stands in for them.
 ///
@@ -101,6 +103,7 @@ auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const 
     detail::require<argument_error>(!data.empty() && !start.empty(), name, ": ", data.size(), " data matrices and ", start.size(), " factors (expected at least 1)");
     detail::require<argument_error>(options.tolerance >= 0 && options.max_iterations >= 1, name, ": tolerance ", options.tolerance, " and ",
                                     options.max_iterations, " iterations (expected at least 0 and 1)");
+    detail::require<argument_error>(options.ridge >= 0 && std::isfinite(options.ridge), name, ": ridge ", options.ridge, " (expected at least 0)");
     std::vector<std::unique_ptr<typename tensor_traits<Data>::argument>> data_arguments;
     std::vector<std::unique_ptr<typename tensor_traits<Factor>::argument>> start_arguments;
     std::vector<matrix_view<const T, space>> matrices, factors;
@@ -131,7 +134,7 @@ auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const 
         }
     }
     const auto shapes = detail::core_shapes(terms, rows, ranks, name);
-    detail::multilinear_sweeps<Policy, T> sweeps(policy, matrices, terms, shapes, ranks);
+    detail::multilinear_sweeps<Policy, T> sweeps(policy, matrices, terms, shapes, ranks, options.ridge);
     for (std::size_t f = 0; f < factors.size(); ++f) {
         policy.copy(factors[f].data, sweeps.factor(f), ranks[f] * factors[f].columns);
     }
@@ -147,7 +150,6 @@ auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const 
     };
     update_cores();
     if (options.method == multilinear_fit_method::lbfgs) {
-        sweeps.balance();
         const auto found = minimize_lbfgs(
             policy, sweeps.parameters(), sweeps.size(), [&](const T* x, T* gradient) { return sweeps.objective_and_gradient(x, gradient); },
             {.max_iterations = options.max_iterations, .tolerance = options.tolerance, .progress = options.progress});
@@ -155,12 +157,14 @@ auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const 
         result.iterations = found.iterations;
         result.status = found.status;
     } else {
-        double previous = scale;
+        double previous = std::numeric_limits<double>::infinity();
         while (result.iterations < options.max_iterations) {
             for (std::size_t f = 0; f < ranks.size(); ++f) {
                 sweeps.update_factor(f);
             }
-            sweeps.balance();
+            if (options.ridge == 0) {  // which scales a ridge prefers it finds out itself
+                sweeps.balance();
+            }
             update_cores();
             const double objective = sweeps.objective();
             ++result.iterations;

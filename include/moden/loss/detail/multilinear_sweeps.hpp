@@ -20,7 +20,7 @@
 
 namespace moden::detail {
 
-/// Solves (G + shift I) z = b + shift z_old for every sample, by Cholesky in double precision. `equations` holds G (r x r) and b
+/// Solves (G + (ridge + shift) I) z = b + shift z_old for every sample, by Cholesky in double precision. `equations` holds G (r x r) and b
 /// of a sample in a row of r (r + 1) numbers, and is destroyed; z lies in column j of `factor`.
 ///
 /// The shift is what rounding hides in G: directions that a sample says nothing about keep their value, and no step raises the
@@ -29,6 +29,7 @@ template <class T>
 struct solve_for_sample {
     double* equations;
     std::size_t rank;
+    double ridge;
     double precision;
     T* factor;
     std::size_t stride;
@@ -40,12 +41,12 @@ struct solve_for_sample {
         for (std::size_t i = 0; i < rank; ++i) {
             trace += g[i * rank + i];
         }
-        if (!(trace > 0)) {
+        if (!(trace + ridge > 0)) {
             return;
         }
-        const double shift = precision * trace;
+        const double shift = precision * (trace + ridge);
         for (std::size_t i = 0; i < rank; ++i) {
-            g[i * rank + i] += shift;
+            g[i * rank + i] += ridge + shift;
             b[i] += shift * static_cast<double>(factor[i * stride + j]);
         }
         for (std::size_t c = 0; c < rank; ++c) {  // L below the diagonal of G, L y = b beside it
@@ -127,8 +128,8 @@ public:
 
     /// `data` are checked; `shapes` are those of the cores, `ranks` the rows of the factors.
     multilinear_sweeps(const Policy& policy, std::vector<const_view> data, const std::vector<multilinear_term>& terms, std::vector<extents> shapes,
-                       extents ranks)
-        : policy_(policy), data_(std::move(data)), terms_(terms), shapes_(std::move(shapes)), ranks_(std::move(ranks)), samples_(data_[0].columns) {
+                       extents ranks, double ridge)
+        : policy_(policy), data_(std::move(data)), terms_(terms), shapes_(std::move(shapes)), ranks_(std::move(ranks)), ridge_(ridge), samples_(data_[0].columns) {
         std::size_t size = 0;
         for (const extents& shape : shapes_) {
             core_offsets_.push_back(size);
@@ -165,8 +166,9 @@ public:
         return multilinear_value(problem, tensor_view<const T, space>{data_[t].data, {data_[t].rows, samples_}});
     }
 
+    /// Sum of the weighted residuals and the ridge term.
     double objective() const {
-        double sum = 0;
+        double sum = penalty(parameters_.data());
         for (std::size_t t = 0; t < terms_.size(); ++t) {
             sum += terms_[t].weight * residual(t);
         }
@@ -175,8 +177,8 @@ public:
 
     /// The same for other parameters, with its gradient.
     double objective_and_gradient(const T* parameters, T* gradient) const {
-        policy_.transform(size(), fill_with<T>{gradient, T(0)});
-        double sum = 0;
+        policy_.transform(size(), scaled_copy<T>{parameters, static_cast<T>(2 * ridge_), gradient});
+        double sum = penalty(parameters);
         for (std::size_t t = 0; t < terms_.size(); ++t) {
             const auto& term = terms_[t];
             const auto problem = problem_of(t, parameters);
@@ -206,7 +208,7 @@ public:
         return sum;
     }
 
-    /// The best core for the factors: (sum w K K') B' = sum w K X'.
+    /// The best core for the factors: (sum w K K' + ridge I) B' = sum w K X'.
     void update_core(std::size_t c) {
         const extents& shape = shapes_[c];
         const std::size_t k = shape[0], width = element_count(shape) / k;
@@ -233,7 +235,7 @@ public:
         }
         const double largest = policy_.reduce(width, 0.0, diagonal_magnitude<T>{gram.data(), width}, maximum{});
         const T shift = static_cast<T>(precision() * static_cast<double>(width) * largest);
-        policy_.transform(width, add_to_diagonal<T>{gram.data(), width, shift});
+        policy_.transform(width, add_to_diagonal<T>{gram.data(), width, static_cast<T>(ridge_) + shift});
         const auto old = policy_.template allocate<T>(width * k);
         policy_.template copy<T>(transposed(row_major<const T, space>(core(c), k, width)), row_major<T, space>(old.data(), width, k));
         add(old.data(), width * k, static_cast<double>(shift), right.data());
@@ -241,7 +243,7 @@ public:
         policy_.template copy<T>(transposed(row_major<const T, space>(right.data(), width, k)), row_major<T, space>(core(c), k, width));
     }
 
-    /// The best factor for everything else, sample by sample: with D = B x_others z_others, (sum w D'D) z = sum w D'x.
+    /// The best factor for everything else, sample by sample: with D = B x_others z_others, (sum w D'D + ridge I) z = sum w D'x.
     void update_factor(std::size_t f) {
         const std::size_t rank = ranks_[f], width = rank * (rank + 1);
         std::vector<term_equations> parts;
@@ -272,7 +274,7 @@ public:
                 policy_.transform_grid(rank, pieces, contract_slabs<T>{others.data(), half.data(), part.others, rank, count, sums.data()});
                 policy_.transform_grid(rank, count, gather_equations<T>{sums.data(), count, width, rank * rank, equations.data()});
             }
-            policy_.transform(count, solve_for_sample<T>{equations.data(), rank, precision(), factor(f) + first, samples_}, rank * rank * rank);
+            policy_.transform(count, solve_for_sample<T>{equations.data(), rank, ridge_, precision(), factor(f) + first, samples_}, rank * rank * rank);
         });
     }
 
@@ -301,6 +303,8 @@ private:
         buffer_of<Policy, T> core;
         buffer_of<Policy, T> gram;
     };
+
+    double penalty(const T* parameters) const { return ridge_ > 0 ? ridge_ * sum_of_squares(policy_, parameters, size()) : 0; }
 
     static double precision() { return 10 * static_cast<double>(std::numeric_limits<T>::epsilon()); }
 
@@ -448,6 +452,7 @@ private:
     const std::vector<multilinear_term>& terms_;
     std::vector<extents> shapes_;
     extents ranks_;
+    double ridge_;
     std::size_t samples_;
     std::vector<std::size_t> core_offsets_ = {}, factor_offsets_ = {};
     buffer_of<Policy, T> parameters_ = {};
