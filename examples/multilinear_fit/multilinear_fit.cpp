@@ -26,10 +26,12 @@
 namespace multilinear_fit {
 namespace {
 
+constexpr std::size_t not_given = static_cast<std::size_t>(-1);
+
 struct settings {
     std::string out, data;
     moden::extents ranks;
-    std::size_t images = 2400, persons = 60, size = 40, iterations = 0;
+    std::size_t images = 2400, persons = 60, size = 40, iterations = not_given;
     std::uint64_t seed = 1;
     double ridge = -1;  ///< negative: the default
     bool random_start = false, by_gradient = false, in_double = false;
@@ -75,7 +77,7 @@ void fit_own(const settings& wanted, const examples::output_folder& out) {
     moden::tensor<T, 2> data = file;
     moden::extents ranks = wanted.ranks;
     moden::detail::require<examples::usage_error>(!ranks.empty(), "--ranks is needed with --data");
-    const std::size_t iterations = wanted.iterations > 0 ? wanted.iterations : 200;
+    const std::size_t iterations = wanted.iterations != not_given ? wanted.iterations : 200;
     const auto start = std::chrono::steady_clock::now();
     examples::progress_bar bar("fitting");
     const moden::cpu_policy cpu;
@@ -134,7 +136,7 @@ void fit_faces(const settings& wanted, const examples::output_folder& out) {
                                                           : start_from_statistics(images, ranks);
     const double start_time = seconds_since(clock);
     clock = std::chrono::steady_clock::now();
-    const std::size_t iterations = wanted.iterations > 0 ? wanted.iterations : 10;
+    const std::size_t iterations = wanted.iterations != not_given ? wanted.iterations : 10;
     double texture_scale = 1, normal_scale = 1, shape_scale = 1;
     std::vector<matrix> data{images.texture, images.normals, images.shape};
     scale_to_unit_norm(data[0], texture_scale);
@@ -217,7 +219,7 @@ int main(int argc, char** argv) {
     const auto counted = [&](const char* name, std::size_t& value, const char* text, std::size_t least, std::size_t most) {
         return app.add_option(name, value, text)->check(CLI::Range(least, most).description(""))->type_name("N");
     };
-    counted("--iterations", wanted.iterations, "at most; default 10 for faces, 200 for data", 1, 1000000);
+    counted("--iterations", wanted.iterations, "at most; default 10 for faces, 200 for data; 0 fits the cores alone", 0, 1000000);
     counted("--images", wanted.images, "pictures to render; default 2400", 20, 1000000)->excludes(data);
     counted("--persons", wanted.persons, "people in them; default 60", 2, 100000)->excludes(data);
     counted("--size", wanted.size, "height and width; default 40", 8, 512)->excludes(data);

@@ -177,7 +177,7 @@ TEST_CASE_TEMPLATE("outputs have names", Cell, MODEN_TEST_CELLS) {
     const regressor_shape shape{8, {4}, {5}};
     const weight_map weights = random_regressor(shape, 3);
     const temporary_file file(".safetensors");
-    save_model(file.path(), weights, metadata(8, R"([{"name":"yaw","size":1,"unit":"radian"},{"name":"map","size":4,"shape":[2,2]}])"));
+    save_model(file.path(), weights, metadata(8, R"([{"name":"yaw","size":1,"unit":"radian","r2":"0.75"},{"name":"map","size":4,"shape":[2,2]}])"));
     //! [image_regressor]
     const auto measure = stylegan2::load_image_regressor<T>(policy, file.path());
     const auto pictures = to_policy(policy, random_tensor<T, 4>({3, 3, 8, 8}, 1));
@@ -189,6 +189,8 @@ TEST_CASE_TEMPLATE("outputs have names", Cell, MODEN_TEST_CELLS) {
     CHECK(map == 1);
     CHECK(measure.output("yaw").unit == "radian");
     CHECK(measure.output("yaw").shape.empty());
+    CHECK(measure.output("yaw").r2 == 0.75);
+    CHECK_FALSE(measure.output("map").r2);
     CHECK(measure.output("map").shape == moden::extents{2, 2});
     CHECK_THROWS_WITH_AS(measure.output("pitch"), "stylegan2::image_regressor: there is no output 'pitch'", moden::argument_error);
     const auto wrong = to_policy(policy, random_tensor<T, 4>({3, 3, 8, 9}, 1));
@@ -235,6 +237,7 @@ TEST_CASE("files that are no regressor") {
     refused(good, metadata(8, R"([{"name":"a","size":-5}])"), "without a name and a positive size");
     refused(good, metadata(8, R"([{"name":"a","size":5,"shape":[2,2]}])"), "shape does not have its size");
     refused(good, metadata(8, R"([{"name":"a","size":2},{"name":"a","size":3}])"), "name 'a' twice");
+    refused(good, metadata(8, R"([{"name":"a","size":5,"r2":"0.5 or so"}])"), "r2 that is no number");
     for (const std::string key : {"kind", "resolution", "slope", "outputs"}) {
         auto text = metadata(8, outputs);
         text.erase(key);

@@ -31,7 +31,7 @@ struct multilinear_fit_options {
     std::vector<multilinear_term> terms = {};  ///< one per data matrix; none means one core and all factors for a single one
     multilinear_fit_method method = multilinear_fit_method::alternating;
     double ridge = 0;                          ///< weight of the squares of all cores and factors, at least 0
-    std::size_t max_iterations = 100;
+    std::size_t max_iterations = 100;          ///< 0 fits the cores alone
     double tolerance = 1e-6;                   ///< stop when an iteration lowers the objective by less than this times itself
     iteration_callback progress = {};          ///< told the objective after every iteration
 };
@@ -101,8 +101,7 @@ auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const 
     detail::check_argument<Policy, Data>();
     detail::check_argument<Policy, Factor>();
     detail::require<argument_error>(!data.empty() && !start.empty(), name, ": ", data.size(), " data matrices and ", start.size(), " factors (expected at least 1)");
-    detail::require<argument_error>(options.tolerance >= 0 && options.max_iterations >= 1, name, ": tolerance ", options.tolerance, " and ",
-                                    options.max_iterations, " iterations (expected at least 0 and 1)");
+    detail::require<argument_error>(options.tolerance >= 0, name, ": tolerance ", options.tolerance, " (expected at least 0)");
     detail::require<argument_error>(options.ridge >= 0 && std::isfinite(options.ridge), name, ": ridge ", options.ridge, " (expected at least 0)");
     std::vector<std::unique_ptr<typename tensor_traits<Data>::argument>> data_arguments;
     std::vector<std::unique_ptr<typename tensor_traits<Factor>::argument>> start_arguments;

@@ -4,12 +4,15 @@
 // with. data/face_factors.safetensors is one.
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -30,11 +33,23 @@ struct regressor_output {
     std::size_t size = 0;
     extents shape;           ///< of what the numbers are, {} for a single one
     std::string unit;
+    std::optional<double> r2 = std::nullopt;  ///< explained variance on pictures kept from its training, if the file says
 };
 
 namespace detail {
 
-/// The metadata "outputs": a JSON array of objects with name, size and perhaps shape and unit.
+/// A JSON number, or one written as text; empty if it is neither.
+inline std::optional<double> number_of(const nlohmann::json& entry) {
+    if (entry.is_number()) {
+        return entry.get<double>();
+    }
+    double value = 0;
+    const std::string text = entry.is_string() ? entry.get<std::string>() : "";
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return failure == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+}
+
+/// The metadata "outputs": a JSON array of objects with name, size and perhaps shape, unit and r2.
 inline std::vector<regressor_output> parse_outputs(const std::string& text, const std::string& context) {
     std::vector<regressor_output> result;
     const auto refuse = [&](const std::string& reason) {
@@ -54,6 +69,12 @@ inline std::vector<regressor_output> parse_outputs(const std::string& text, cons
             refuse("have an entry without a name and a positive size");
         }
         regressor_output output{entry["name"].get<std::string>(), offset, entry["size"].get<std::size_t>(), {}, {}};
+        if (entry.contains("r2")) {
+            output.r2 = number_of(entry["r2"]);
+            if (!output.r2) {
+                refuse("have an r2 that is no number");
+            }
+        }
         if (entry.contains("unit") && entry["unit"].is_string()) {
             output.unit = entry["unit"].get<std::string>();
         }
