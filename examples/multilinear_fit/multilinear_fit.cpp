@@ -48,7 +48,7 @@ bool is_result(const std::string& name) {
 
 moden::multilinear_fit_options options_of(const settings& wanted, examples::progress_bar& bar, std::size_t iterations) {
     return {.method = wanted.by_gradient ? moden::multilinear_fit_method::lbfgs : moden::multilinear_fit_method::alternating,
-            .ridge = wanted.ridge >= 0 ? wanted.ridge : wanted.data.empty() ? 1e-4 : 0.0,
+            .ridge = {.of_cores = wanted.ridge >= 0 ? wanted.ridge : wanted.data.empty() ? 10.0 : 0.0, .of_factors = 0},
             .max_iterations = iterations,
             .tolerance = tolerance,
             .progress = [&bar, iterations](std::size_t done, double) { return bar.update(done, iterations); }};
@@ -116,10 +116,10 @@ void scale_to_unit_norm(matrix& x, double& scale) {
 /// Pictures of the face world.
 void fit_faces(const settings& wanted, const examples::output_folder& out) {
     using moden::detail::require;
-    const moden::extents ranks = wanted.ranks.empty() ? moden::extents{harmonics, 7, 20} : wanted.ranks;
+    const moden::extents ranks = wanted.ranks.empty() ? moden::extents{7, 7, 20} : wanted.ranks;
     require<examples::usage_error>(ranks.size() == 3, "--ranks: ", ranks.size(), " numbers (expected three: light, expression, identity)");
-    require<examples::usage_error>(wanted.random_start || (ranks[light] == harmonics && ranks[expression] >= 2 && ranks[identity] >= 2), "--ranks ", ranks,
-                                   " (expected 9 for light and at least 2 for expression and identity, unless with --random-start)");
+    require<examples::usage_error>(wanted.random_start || (ranks[light] >= 2 && ranks[light] <= harmonics + 1 && ranks[expression] >= 2 && ranks[identity] >= 2), "--ranks ", ranks,
+                                   " (expected 2 to 10 for light and at least 2 for expression and identity, unless with --random-start)");
     require<examples::usage_error>(wanted.images >= 2 * wanted.persons, "--images ", wanted.images, " (expected at least two of each of the ", wanted.persons,
                                    " persons)");
     require<examples::usage_error>(moden::element_count(ranks) < wanted.images, "--ranks ", ranks, " give ", moden::element_count(ranks), " products of factors for ",
@@ -136,13 +136,13 @@ void fit_faces(const settings& wanted, const examples::output_folder& out) {
                                                           : start_from_statistics(images, ranks);
     const double start_time = seconds_since(clock);
     clock = std::chrono::steady_clock::now();
-    const std::size_t iterations = wanted.iterations != not_given ? wanted.iterations : 10;
+    const std::size_t iterations = wanted.iterations != not_given ? wanted.iterations : 3;
     double texture_scale = 1, normal_scale = 1, shape_scale = 1;
     std::vector<matrix> data{images.texture, images.normals, images.shape};
     scale_to_unit_norm(data[0], texture_scale);
     scale_to_unit_norm(data[1], normal_scale);
     scale_to_unit_norm(data[2], shape_scale);
-    const auto model = [&] {
+    auto model = [&] {
         examples::progress_bar bar("fitting");
         auto options = options_of(wanted, bar, iterations);
         options.terms = {{.core = 0, .factors = {light, expression, identity}},                   // texture, 002 Eq. 2
@@ -151,6 +151,9 @@ void fit_faces(const settings& wanted, const examples::output_folder& out) {
         return moden::fit_multilinear(cpu, data, start, options);
     }();
     const double fit_time = seconds_since(clock);
+    if (!wanted.random_start) {
+        settle_scales(model.factors[expression], model.factors[identity]);
+    }
     const texture_model texture{model.cores[0], model.factors, texture_scale};
     const auto errors = measure_transfer(images, texture, wanted.seed);
     const auto before = accuracies(start, images.labels, wanted.persons), after = accuracies(model.factors, images.labels, wanted.persons);
@@ -212,19 +215,19 @@ int main(int argc, char** argv) {
         "multilinear_fit");
     app.add_option("--out", wanted.out, "folder for the results; created if needed")->required()->type_name("DIR");
     auto* data = app.add_option("--data", wanted.data, "data of your own, k x n: one column per sample")->type_name("X.npy");
-    app.add_option("--ranks", wanted.ranks, "rows of every factor; default for faces: 9,7,20 (light, expression, identity)")
+    app.add_option("--ranks", wanted.ranks, "rows of every factor; default for faces: 7,7,20 (light, expression, identity)")
         ->delimiter(',')
         ->check(CLI::Range(std::size_t{1}, std::size_t{100000}).description(""))
         ->type_name("K1,K2,...");
     const auto counted = [&](const char* name, std::size_t& value, const char* text, std::size_t least, std::size_t most) {
         return app.add_option(name, value, text)->check(CLI::Range(least, most).description(""))->type_name("N");
     };
-    counted("--iterations", wanted.iterations, "at most; default 10 for faces, 200 for data; 0 fits the cores alone", 0, 1000000);
+    counted("--iterations", wanted.iterations, "at most; default 3 for faces, 200 for data; 0 fits the cores alone", 0, 1000000);
     counted("--images", wanted.images, "pictures to render; default 2400", 20, 1000000)->excludes(data);
     counted("--persons", wanted.persons, "people in them; default 60", 2, 100000)->excludes(data);
     counted("--size", wanted.size, "height and width; default 40", 8, 512)->excludes(data);
     app.add_option("--seed", wanted.seed, "of people, pictures and random starts; default 1")->type_name("N");
-    app.add_option("--ridge", wanted.ridge, "weight of the squares of cores and factors; default 1e-4 for faces, 0 for data")
+    app.add_option("--ridge", wanted.ridge, "weight of the squares of cores; default 10 for faces, 0 for data")
         ->check(CLI::NonNegativeNumber.description(""))
         ->type_name("L");
     app.add_flag("--random-start", wanted.random_start, "begin with random factors, as with --data")->excludes(data);

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <vector>
 
+#include <moden/linalg/decompositions.hpp>
 #include <moden/linalg/independent_components.hpp>
 #include <moden/regression/least_squares.hpp>
 
@@ -21,10 +22,10 @@ namespace multilinear_fit {
 
 enum factor : std::size_t { light, expression, identity };
 
-/// How many light components there are.
+/// Coefficients of light.
 inline constexpr std::size_t harmonics = 9;
 
-/// 9 x n: coefficients of each picture's light, columns of length 1, rows with a mean square of 1.
+/// 9 x n: coefficients of each picture's light times its mean albedo.
 inline matrix light_by_normals(const face_images& images) {
     const moden::cpu_policy cpu;
     auto result = matrix::from_shape({harmonics, images.count()});
@@ -45,22 +46,27 @@ inline matrix light_by_normals(const face_images& images) {
             y(i, 0) = gray[i];
         }
         const auto fit = moden::least_squares(cpu, x, y, {.intercept = moden::intercept_term::none});
-        double square = 0;
         for (std::size_t k = 0; k < harmonics; ++k) {
-            square += std::pow(static_cast<double>(fit.coefficients(k, 0)), 2);
-        }
-        for (std::size_t k = 0; k < harmonics; ++k) {
-            result(k, n) = static_cast<float>(static_cast<double>(fit.coefficients(k, 0)) / std::sqrt(square));
+            result(k, n) = fit.coefficients(k, 0);
         }
     }
-    for (std::size_t k = 0; k < harmonics; ++k) {
-        double square = 0;
+    return result;
+}
+
+/// rank x n: the leading rank - 1 principal components of that, with a mean square of about 1, turned so that columns add up to zero. What a
+/// core makes of the constant in place of light (002 Eq. 5) is then a matter of its own, and normals do not compete with texture.
+inline matrix start_of_light(const face_images& images, std::size_t rank) {
+    const auto components = moden::thin_svd(light_by_normals(images)).vt;
+    auto result = matrix::from_shape({rank, images.count()});
+    result.fill(0);
+    for (std::size_t c = 1; c < rank; ++c) {  // Helmert's contrasts: c rows against the next one
+        const double length = std::sqrt(static_cast<double>(c * (c + 1)));
         for (std::size_t n = 0; n < images.count(); ++n) {
-            square += std::pow(static_cast<double>(result(k, n)), 2);
-        }
-        const double scale = std::sqrt(static_cast<double>(images.count()) / square);
-        for (std::size_t n = 0; n < images.count(); ++n) {
-            result(k, n) = static_cast<float>(scale * static_cast<double>(result(k, n)));
+            const double value = std::sqrt(static_cast<double>(images.count())) * static_cast<double>(components(c - 1, n)) / length;
+            for (std::size_t i = 0; i < c; ++i) {
+                result(i, n) += static_cast<float>(value);
+            }
+            result(c, n) -= static_cast<float>(static_cast<double>(c) * value);
         }
     }
     return result;
@@ -85,7 +91,7 @@ inline std::vector<matrix> start_from_statistics(const face_images& images, cons
     const std::size_t of_expression = ranks[expression] - 1, of_identity = ranks[identity] - 1;
     const auto found = moden::independent_components(samples, {.count = of_expression + of_identity});
     std::vector<matrix> start;
-    start.push_back(light_by_normals(images));
+    start.push_back(start_of_light(images, ranks[light]));
     start.push_back(ones_and(found.sources, 0, of_expression));
     start.push_back(ones_and(found.sources, of_expression, of_identity));
     return start;

@@ -45,6 +45,35 @@ struct texture_model {
     }
 };
 
+/// Gives the scale of each expression, which products of factors leave open, to the identity: expressions then have the same product with
+/// their mean, as they had at the start. Without it the brightness of a face may travel with its expression.
+inline void settle_scales(matrix& of_expression, matrix& of_identity) {
+    const std::size_t rows = of_expression.shape()[0], count = of_expression.shape()[1];
+    std::vector<double> mean(rows);
+    double square = 0;
+    for (std::size_t i = 0; i < rows; ++i) {
+        for (std::size_t n = 0; n < count; ++n) {
+            mean[i] += static_cast<double>(of_expression(i, n)) / static_cast<double>(count);
+        }
+        square += mean[i] * mean[i];
+    }
+    for (std::size_t n = 0; n < count; ++n) {
+        double product = 0;
+        for (std::size_t i = 0; i < rows; ++i) {
+            product += mean[i] * static_cast<double>(of_expression(i, n)) / square;
+        }
+        if (std::abs(product) < 0.05) {
+            continue;  // nearly at right angles to the mean: no scale to speak of
+        }
+        for (std::size_t i = 0; i < rows; ++i) {
+            of_expression(i, n) = static_cast<float>(static_cast<double>(of_expression(i, n)) / product);
+        }
+        for (std::size_t i = 0; i < of_identity.shape()[0]; ++i) {
+            of_identity(i, n) = static_cast<float>(static_cast<double>(of_identity(i, n)) * product);
+        }
+    }
+}
+
 /// Picture `target` with one factor of picture `source`.
 inline std::array<std::size_t, 3> exchanged(std::size_t target, std::size_t source, std::size_t f) {
     std::array<std::size_t, 3> result{target, target, target};

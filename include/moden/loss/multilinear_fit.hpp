@@ -30,7 +30,7 @@ enum class multilinear_fit_method {
 struct multilinear_fit_options {
     std::vector<multilinear_term> terms = {};  ///< one per data matrix; none means one core and all factors for a single one
     multilinear_fit_method method = multilinear_fit_method::alternating;
-    double ridge = 0;                          ///< weight of the squares of all cores and factors, at least 0
+    multilinear_ridge ridge = {};
     std::size_t max_iterations = 100;          ///< 0 fits the cores alone
     double tolerance = 1e-6;                   ///< stop when an iteration lowers the objective by less than this times itself
     iteration_callback progress = {};          ///< told the objective after every iteration
@@ -67,7 +67,7 @@ auto random_multilinear_factors(const Policy& policy, const extents& ranks, std:
 /// Fits multilinear models to data matrices whose samples, and not only whose labels, are all that is known: the minimum (a local
 /// one) of
 ///
-///     sum_t w_t |X_t - B_c(t),(0) (Z_a(t) kr Z_b(t) kr ...)|^2 + ridge (sum_c |B_c|^2 + sum_i |Z_i|^2)
+///     sum_t w_t |X_t - B_c(t),(0) (Z_a(t) kr Z_b(t) kr ...)|^2 + lambda sum_c |B_c|^2 + mu sum_i |Z_i|^2
 ///
 /// over cores and factors. Texture with light, expression and identity (002 Eq. 2), normals with the same core and a constant in place of
 /// light (Eq. 5) and shape with a core of its own (Eq. 4) are three terms with two cores and three factors.
@@ -75,8 +75,8 @@ auto random_multilinear_factors(const Policy& policy, const extents& ranks, std:
 /// What is found depends on where the search starts: the loss does not know which factor is to mean what, and a model with as many
 /// products of factors as samples fits anything. Start from what separates the factors, or compare several random starts. A ridge is needed
 /// where factors of different samples are to be combined: it keeps small what no sample has shown.
-/// Scales that the products leave open are fixed: of two factors that occur in the same terms the first has columns of length 1 and a
-/// non-negative product with its first singular vector; factors have a mean square of 1, unless a constant stands in for them.
+/// Factors have a mean square of 1 in the end, unless a constant stands in for them. Where two factors occur in the same terms, scales and
+/// signs of single samples can go from one to the other without a trace in the data: they stay near those of the start.
 ///
 /// \param policy  where to compute
 /// \param data    X_t, k_t x n each: samples are columns
@@ -102,7 +102,9 @@ auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const 
     detail::check_argument<Policy, Factor>();
     detail::require<argument_error>(!data.empty() && !start.empty(), name, ": ", data.size(), " data matrices and ", start.size(), " factors (expected at least 1)");
     detail::require<argument_error>(options.tolerance >= 0, name, ": tolerance ", options.tolerance, " (expected at least 0)");
-    detail::require<argument_error>(options.ridge >= 0 && std::isfinite(options.ridge), name, ": ridge ", options.ridge, " (expected at least 0)");
+    const auto [of_cores, of_factors] = options.ridge;
+    detail::require<argument_error>(of_cores >= 0 && of_factors >= 0 && std::isfinite(of_cores + of_factors), name, ": ridge ", of_cores, " of cores and ",
+                                    of_factors, " of factors (expected at least 0)");
     std::vector<std::unique_ptr<typename tensor_traits<Data>::argument>> data_arguments;
     std::vector<std::unique_ptr<typename tensor_traits<Factor>::argument>> start_arguments;
     std::vector<matrix_view<const T, space>> matrices, factors;
@@ -161,7 +163,7 @@ auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const 
             for (std::size_t f = 0; f < ranks.size(); ++f) {
                 sweeps.update_factor(f);
             }
-            if (options.ridge == 0) {  // which scales a ridge prefers it finds out itself
+            if (of_cores + of_factors == 0) {  // which scales a ridge prefers it finds out itself
                 sweeps.balance();
             }
             update_cores();

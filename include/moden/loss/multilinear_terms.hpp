@@ -20,6 +20,12 @@ struct multilinear_term {
     double weight = 1;                      ///< of |X - X^|^2; positive
 };
 
+/// Weights of the squares of cores and factors, at least 0.
+struct multilinear_ridge {
+    double of_cores = 0;    ///< keeps small what no sample has shown; needed where factors of different samples are to be combined
+    double of_factors = 0;  ///< keeps factors from growing while cores shrink
+};
+
 namespace detail {
 
 /// Shapes of the cores that data of `rows` and factors of `ranks` rows ask for.

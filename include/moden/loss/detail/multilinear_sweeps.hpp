@@ -12,7 +12,6 @@
 #include <moden/core/elementwise.hpp>
 #include <moden/core/tensor_traits.hpp>
 #include <moden/linalg/detail/solve.hpp>
-#include <moden/linalg/signs.hpp>
 #include <moden/loss/detail/khatri_rao_products.hpp>
 #include <moden/loss/multilinear_loss.hpp>
 #include <moden/loss/multilinear_terms.hpp>
@@ -89,35 +88,6 @@ struct gather_equations {
     }
 };
 
-/// Scales column j of one factor to length 1, with a non-negative product with `reference`, and another one's the opposite way.
-template <class T>
-struct exchange_scale {
-    T* factor;
-    std::size_t rows;
-    const T* reference;
-    T* other;
-    std::size_t other_rows;
-    std::size_t samples;
-    MODEN_HOST_DEVICE void operator()(std::size_t j) const {
-        double square = 0, product = 0;
-        for (std::size_t i = 0; i < rows; ++i) {
-            const double x = static_cast<double>(factor[i * samples + j]);
-            square += x * x;
-            product += x * static_cast<double>(reference[i]);
-        }
-        if (!(square > 0)) {
-            return;
-        }
-        const double scale = product < 0 ? -std::sqrt(square) : std::sqrt(square);
-        for (std::size_t i = 0; i < rows; ++i) {
-            factor[i * samples + j] = static_cast<T>(static_cast<double>(factor[i * samples + j]) / scale);
-        }
-        for (std::size_t i = 0; i < other_rows; ++i) {
-            other[i * samples + j] = static_cast<T>(static_cast<double>(other[i * samples + j]) * scale);
-        }
-    }
-};
-
 /// Everything that a fit works on: data as views, cores and factors one after another in one piece of memory.
 template <class Policy, class T>
 class multilinear_sweeps {
@@ -128,7 +98,7 @@ public:
 
     /// `data` are checked; `shapes` are those of the cores, `ranks` the rows of the factors.
     multilinear_sweeps(const Policy& policy, std::vector<const_view> data, const std::vector<multilinear_term>& terms, std::vector<extents> shapes,
-                       extents ranks, double ridge)
+                       extents ranks, const multilinear_ridge& ridge)
         : policy_(policy), data_(std::move(data)), terms_(terms), shapes_(std::move(shapes)), ranks_(std::move(ranks)), ridge_(ridge), samples_(data_[0].columns) {
         std::size_t size = 0;
         for (const extents& shape : shapes_) {
@@ -177,7 +147,9 @@ public:
 
     /// The same for other parameters, with its gradient.
     double objective_and_gradient(const T* parameters, T* gradient) const {
-        policy_.transform(size(), scaled_copy<T>{parameters, static_cast<T>(2 * ridge_), gradient});
+        const std::size_t first = factor_offsets_[0];
+        policy_.transform(first, scaled_copy<T>{parameters, static_cast<T>(2 * ridge_.of_cores), gradient});
+        policy_.transform(size() - first, scaled_copy<T>{parameters + first, static_cast<T>(2 * ridge_.of_factors), gradient + first});
         double sum = penalty(parameters);
         for (std::size_t t = 0; t < terms_.size(); ++t) {
             const auto& term = terms_[t];
@@ -235,7 +207,7 @@ public:
         }
         const double largest = policy_.reduce(width, 0.0, diagonal_magnitude<T>{gram.data(), width}, maximum{});
         const T shift = static_cast<T>(precision() * static_cast<double>(width) * largest);
-        policy_.transform(width, add_to_diagonal<T>{gram.data(), width, static_cast<T>(ridge_) + shift});
+        policy_.transform(width, add_to_diagonal<T>{gram.data(), width, static_cast<T>(ridge_.of_cores) + shift});
         const auto old = policy_.template allocate<T>(width * k);
         policy_.template copy<T>(transposed(row_major<const T, space>(core(c), k, width)), row_major<T, space>(old.data(), width, k));
         add(old.data(), width * k, static_cast<double>(shift), right.data());
@@ -274,22 +246,14 @@ public:
                 policy_.transform_grid(rank, pieces, contract_slabs<T>{others.data(), half.data(), part.others, rank, count, sums.data()});
                 policy_.transform_grid(rank, count, gather_equations<T>{sums.data(), count, width, rank * rank, equations.data()});
             }
-            policy_.transform(count, solve_for_sample<T>{equations.data(), rank, ridge_, precision(), factor(f) + first, samples_}, rank * rank * rank);
+            policy_.transform(count, solve_for_sample<T>{equations.data(), rank, ridge_.of_factors, precision(), factor(f) + first, samples_}, rank * rank * rank);
         });
     }
 
-    /// Scales that change no product: columns of length 1 where two factors occur in the same terms, factors with a mean square of 1
-    /// where their cores can take the rest.
+    /// Gives factors a mean square of 1 where their cores can take the rest. Scales of single samples are left as they are: whatever
+    /// normalises them would mix up factors that the start keeps apart.
     void balance() {
         for (std::size_t f = 0; f < ranks_.size(); ++f) {
-            for (std::size_t other = f + 1; other < ranks_.size(); ++other) {
-                if (occurrences(f) == occurrences(other)) {
-                    const auto reference = leading_direction(f);
-                    policy_.transform(samples_, exchange_scale<T>{factor(f), ranks_[f], reference.data(), factor(other), ranks_[other], samples_},
-                                      ranks_[f] + ranks_[other]);
-                    break;
-                }
-            }
             rescale(f);
         }
     }
@@ -304,7 +268,11 @@ private:
         buffer_of<Policy, T> gram;
     };
 
-    double penalty(const T* parameters) const { return ridge_ > 0 ? ridge_ * sum_of_squares(policy_, parameters, size()) : 0; }
+    double penalty(const T* parameters) const {
+        const std::size_t first = factor_offsets_[0];
+        return ridge_.of_cores * sum_of_squares(policy_, parameters, first) + ridge_.of_factors * sum_of_squares(policy_, parameters + first, size() - first);
+    }
+
 
     static double precision() { return 10 * static_cast<double>(std::numeric_limits<T>::epsilon()); }
 
@@ -397,28 +365,6 @@ private:
         return result;
     }
 
-    /// How often a factor occurs in each term.
-    std::vector<std::size_t> occurrences(std::size_t f) const {
-        std::vector<std::size_t> result;
-        for (const multilinear_term& term : terms_) {
-            result.push_back(static_cast<std::size_t>(std::count(term.factors.begin(), term.factors.end(), f)));
-        }
-        return result;
-    }
-
-    /// First left singular vector of a factor, with the library's sign.
-    buffer_of<Policy, T> leading_direction(std::size_t f) {
-        const std::size_t rank = ranks_[f];
-        const auto gram = policy_.template allocate<T>(rank * rank);
-        policy_.template syrk<T>(T(1), row_major<const T, space>(factor(f), rank, samples_), T(0), row_major<T, space>(gram.data(), rank, rank));
-        const auto values = policy_.template allocate<T>(rank);
-        auto vector = policy_.template allocate<T>(rank);
-        const auto column = column_major<T, space>(vector.data(), rank, 1);
-        policy_.template eigh<T>(row_major<T, space>(gram.data(), rank, rank), values.data(), column);
-        fix_signs(policy_, column);
-        return vector;
-    }
-
     /// Brings a factor to a mean square of 1 at the expense of its cores, unless one of them meets a constant in its place.
     void rescale(std::size_t f) {
         std::vector<std::size_t> cores;
@@ -452,7 +398,7 @@ private:
     const std::vector<multilinear_term>& terms_;
     std::vector<extents> shapes_;
     extents ranks_;
-    double ridge_;
+    multilinear_ridge ridge_;
     std::size_t samples_;
     std::vector<std::size_t> core_offsets_ = {}, factor_offsets_ = {};
     buffer_of<Policy, T> parameters_ = {};
