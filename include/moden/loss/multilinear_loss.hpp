@@ -124,7 +124,7 @@ auto multilinear_loss_and_gradient(const Policy& policy, const Data& data, const
     // Without shared factors the reduced core is the core, and so are the gradients.
     const auto memory = policy.template allocate<T>(problem.has_shared() ? problem.core().rows * problem.core().columns : 0);
     T* const reduced = problem.has_shared() ? memory.data() : core_wanted ? result.core.data() : nullptr;
-    problem.for_each_block([&](const detail::sample_block<Policy, T>& block) {
+    problem.for_each_block([&](detail::sample_block<Policy, T>& block) {
         const auto pulled = policy.template allocate<T>(problem.core().columns * block.count);
         problem.for_each_residual(samples.view().data, block, [&](const detail::residual_rows<Policy, T>& rows) {
             result.value += rows.square / 4;
