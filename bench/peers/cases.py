@@ -11,6 +11,14 @@
                                              forward, or jvpK or vjpK: K tangents or cotangents in one call
     tensor_model/fit/SHAPE/DTYPE             centring and HOSVD of codes, nothing truncated
     tensor_model/estimate/SHAPE/nN/DTYPE     parameter vectors of N codes in the model of a SHAPE tensor
+    least_squares/SHAPE/tT/DTYPE             SHAPE samples to T targets
+    multilinear_loss/SHAPE/nN[/factors]/DTYPE
+                                             loss of N samples with all gradients, or without that of the SHAPE core
+    localized_dictionary/SHAPE/pP[/toN]/DTYPE
+                                             P components of a SHAPE Jacobian: until it converges, or until the objective is that of N
+                                             iterations of Adam
+    spherical_k_means/SHAPE/kK/DTYPE         K clusters of SHAPE vectors, a fixed number of iterations
+    ward_linkage/SHAPE/DTYPE                 of SHAPE vectors
 """
 from __future__ import annotations
 
@@ -24,6 +32,8 @@ CP_ITERATIONS = 10
 # The randomised SVD of every side: oversampling and power iterations.
 SVD_OVERSAMPLING = 10
 SVD_POWER_ITERATIONS = 2
+# Of Adam, whose objective a dictionary is compared with in the end.
+DICTIONARY_ITERATIONS = 20000
 
 _LIBRARIES = ("tensorly-numpy", "tensorly-torch")
 PEERS: dict[str, tuple[str, ...]] = {
@@ -39,8 +49,18 @@ PEERS: dict[str, tuple[str, ...]] = {
     "randomized_svd": (*_LIBRARIES, "torch", "numpy-handwritten"),
     "stylegan2": ("torch",),
     "tensor_model": ("tntorch", "torch", "numpy-handwritten"),
+    "least_squares": ("numpy", "scipy", "scikit-learn", "scikit-learn-ridge", "torch", "numpy-handwritten"),
+    "multilinear_loss": ("torch", "numpy-handwritten"),
+    "localized_dictionary": ("torch",),
+    "spherical_k_means": ("scikit-learn", "numpy-handwritten"),
+    "ward_linkage": ("scipy",),
 }
-ALL_PEERS = ("numpy", "tensorly-numpy", "tensorly-torch", "tntorch", "torch", "numpy-handwritten")
+ALL_PEERS = (
+    *("numpy", "scipy", "scikit-learn", "scikit-learn-ridge", "tensorly-numpy", "tensorly-torch", "tntorch", "torch"),
+    "numpy-handwritten",
+)
+# What these peers do is in a file per subject.
+METHODS = ("least_squares", "multilinear_loss", "localized_dictionary", "spherical_k_means", "ward_linkage")
 
 
 @dataclass(frozen=True)
@@ -52,13 +72,15 @@ class Case:
     mode: int = 0
     matrix_rows: int = 0  # J of a mode product
     ranks: tuple[int, ...] = ()  # Tucker ranks
-    rank: int = 0  # CP rank, or columns of an SVD
+    rank: int = 0  # CP rank, columns of an SVD, components, or clusters
     # StyleGAN2:
     operation: str = ""  # "forward", "jvp" or "vjp"
     count: int = 1  # of tangents or cotangents
     resolution: int = 0
     channel_base: int = 0
     # tensor_model: operation "fit" or "estimate", count of codes
+    # least_squares: count of targets; multilinear_loss: count of samples, operation "factors" or ""
+    # localized_dictionary: count of Adam's iterations, operation "to" where only their objective is to be reached
 
     @property
     def slabs(self) -> tuple[int, int, int]:
@@ -94,6 +116,8 @@ def parse(name: str) -> Case:
         return _parse_stylegan2(name)
     if kind == "tensor_model":
         return _parse_tensor_model(name)
+    if kind in METHODS:
+        return _parse_method(name)
     try:
         shape = tuple(int(extent) for extent in parts[0].split("x"))
         fields: dict = {"dtype": {"f32": "float32", "f64": "float64"}[parts[-1]]}
@@ -134,3 +158,16 @@ def _parse_tensor_model(name: str) -> Case:
     ranks = (min(extents[0], prod(extents[1:])), *extents[1:])
     wide = {"f32": "float32", "f64": "float64"}[dtype]
     return Case(name, "tensor_model", extents, wide, ranks=ranks, operation=fit or estimate, count=int(count or 1))
+
+
+def _parse_method(name: str) -> Case:
+    match = re.fullmatch(r"(\w+)/(\d+(?:x\d+)+)(?:/([tnpk])([1-9]\d*))?(?:/(factors)|/(to)([1-9]\d*))?/(f32|f64)", name)
+    letters = {"least_squares": "t", "multilinear_loss": "n", "localized_dictionary": "p", "spherical_k_means": "k", "ward_linkage": None}
+    if not match or match[3] != letters[match[1]]:
+        raise ValueError(f"cannot read the case name '{name}'")
+    kind, shape, letter, number, factors, to, iterations, dtype = match.groups()
+    if (factors and kind != "multilinear_loss") or (to and kind != "localized_dictionary"):
+        raise ValueError(f"cannot read the case name '{name}'")
+    fields: dict = {"operation": factors or to or "", "rank": int(number) if letter in ("p", "k") else 0}
+    fields["count"] = int(iterations or DICTIONARY_ITERATIONS) if letter == "p" else int(number or 1)
+    return Case(name, kind, tuple(int(extent) for extent in shape.split("x")), {"f32": "float32", "f64": "float64"}[dtype], **fields)

@@ -16,7 +16,8 @@ Always the same numbers for the same case (PCG64, seed below). What is written:
                    its rows orthogonal as an HOSVD's),
                    factor_n.npy, codes.npy (N x I_0: of random parameters around the average, plus 10 % noise), and
                    objective.npy: what tensor_model_peer.reference_objective reaches, per code
-reference.npy is written for mode_product, mttkrp, khatri_rao, reconstruct and stylegan2.
+    the methods of cases.METHODS: see make_inputs and reference in the peers' files
+reference.npy is written for mode_product, mttkrp, khatri_rao, reconstruct, stylegan2 and the methods.
 """
 from __future__ import annotations
 
@@ -132,11 +133,48 @@ def make(case: Case) -> dict[str, np.ndarray]:
             core = np.ascontiguousarray(vectors.T @ rows).reshape(core.shape)
             factors = [_orthonormal(rng, extent, rank, dtype) for extent, rank in zip(shape, case.ranks)]
             return tensor_model_peer.make_codes(rng, core, factors, case.count)
+        case "least_squares":
+            import least_squares_peer
+
+            return least_squares_peer.make_inputs(rng, shape, case.count, dtype)
+        case "multilinear_loss":
+            import multilinear_loss_peer
+
+            return multilinear_loss_peer.make_inputs(rng, shape, case.count, dtype)
+        case "localized_dictionary":
+            import dictionary_peer
+
+            return dictionary_peer.make_inputs(rng, shape, case.rank, dtype)
+        case "spherical_k_means":
+            import clustering_peer
+
+            return clustering_peer.make_vectors(rng, shape, case.rank, dtype)
+        case "ward_linkage":
+            import clustering_peer
+
+            return clustering_peer.make_points(rng, shape, dtype)
     raise ValueError(f"no inputs for {case.name}")
 
 
 def reference(case: Case, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
     """The exact result in float64, None for decompositions (their error is that of the reconstruction)."""
+    match case.kind:
+        case "least_squares":
+            import least_squares_peer
+
+            return least_squares_peer.reference(arrays)
+        case "multilinear_loss":
+            import multilinear_loss_peer
+
+            return multilinear_loss_peer.reference(arrays)
+        case "localized_dictionary":
+            import dictionary_peer
+
+            return np.array([dictionary_peer.objective_of_adam(case.count)])
+        case "spherical_k_means" | "ward_linkage":
+            import clustering_peer
+
+            return clustering_peer.reference(case, arrays)
     if case.kind not in ("mode_product", "mttkrp", "khatri_rao", "reconstruct"):
         return None
     wide = {name: array.astype(np.float64) for name, array in arrays.items()}

@@ -168,6 +168,46 @@ TEST_CASE_TEMPLATE("a cluster that loses its vectors gets the farthest one", Cel
     CHECK(all.sizes == std::vector<std::size_t>(6, 1));
 }
 
+TEST_CASE_TEMPLATE("spherical k-means goes on from given centres", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const auto host = to_tensor<T, 2>(random_matrix(700, 9, 12));
+    const auto vectors = to_policy(policy, host);
+    const auto whole = moden::spherical_k_means(policy, vectors, {.clusters = 6, .tolerance = 0, .max_iterations = 8});
+    const auto first = moden::spherical_k_means(policy, vectors, {.clusters = 6, .tolerance = 0, .max_iterations = 4});
+    //! [spherical_k_means_from_centres]
+    const auto rest = moden::spherical_k_means(policy, vectors, first.centres, {.tolerance = 0, .max_iterations = 5});
+    //! [spherical_k_means_from_centres]
+    // Its first assignment is the last one of `first`.
+    REQUIRE(whole.iterations == 8);
+    CHECK(rest.iterations == 5);
+    CHECK(rest.labels == whole.labels);
+    for (std::size_t i = 0; i < rest.iterations; ++i) {
+        CHECK(rest.history[i] == doctest::Approx(whole.history[i + 3]).epsilon(100 * Cell::eps));
+    }
+    check_result(policy, to_array(host), rest, Cell::eps, false);
+    // The lengths of the centres have no influence.
+    const array longer = scaled(to_array(policy, first.centres), 3);
+    const auto again = moden::spherical_k_means(policy, vectors, to_policy(policy, to_tensor<T, 2>(longer)), {.clusters = 6, .tolerance = 0, .max_iterations = 5});
+    CHECK(again.labels == rest.labels);
+
+    const auto start = [&](const array& centres, const moden::spherical_k_means_options& options) {
+        return moden::spherical_k_means(policy, vectors, to_policy(policy, to_tensor<T, 2>(centres)), options);
+    };
+    CHECK_THROWS_WITH_AS(start(longer, {.clusters = 5}), doctest::Contains("5 clusters with 6 starting centres"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(start(longer, {.starts = 2}), doctest::Contains("2 starts from given centres"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(start(random_matrix(6, 8, 1), {}), doctest::Contains("8 entries for vectors of 9"), moden::shape_error);
+    CHECK_THROWS_AS(start(array({0, 9}), {}), moden::argument_error);
+    array bad = longer;
+    for (std::size_t i = 0; i < 9; ++i) {
+        bad(2, i) = 0;
+    }
+    CHECK_THROWS_WITH_AS(start(bad, {}), doctest::Contains("starting centre 2 has length 0"), moden::argument_error);
+    bad(2, 1) = std::numeric_limits<double>::quiet_NaN();
+    CHECK_THROWS_WITH_AS(start(bad, {}), doctest::Contains("the starting centres"), moden::argument_error);
+}
+
 TEST_CASE_TEMPLATE("the same seed, the same clusters", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};

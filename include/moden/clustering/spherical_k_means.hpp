@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -63,9 +64,20 @@ public:
         require<argument_error>(zeros == 0, "spherical_k_means: ", zeros, " of ", rows.rows, " vectors have length 0 (expected directions)");
     }
 
-    /// Centres of the caller's, K x d, of length 1.
+    /// Centres of the caller's, K x d; brought to length 1.
     void start_from(const T* centres) {
-        policy_.copy(centres, centres_.data(), clusters_ * rows_.columns);
+        const auto inverse_lengths = policy_.template allocate<T>(clusters_);
+        policy_.transform(clusters_, inverse_row_length<T>{centres, rows_.columns, inverse_lengths.data()}, rows_.columns);
+        const std::vector<T> lengths = to_vector<Policy, T>(policy_, inverse_lengths.data(), clusters_);
+        for (std::size_t k = 0; k < clusters_; ++k) {
+            require<argument_error>(lengths[k] != T(0), "spherical_k_means: starting centre ", k, " has length 0 (expected a direction)");
+        }
+        std::vector<std::size_t> all(clusters_);
+        std::iota(all.begin(), all.end(), std::size_t{0});
+        const auto chosen = policy_.template allocate<std::size_t>(clusters_);
+        policy_.upload(static_cast<const std::size_t*>(all.data()), chosen.data(), clusters_);
+        policy_.transform_grid(clusters_, rows_.columns,
+                               unit_rows_of<T>{centres, inverse_lengths.data(), chosen.data(), rows_.columns, centres_.data()});
         forget_labels();
     }
 
@@ -247,6 +259,62 @@ inline void check_k_means_options(const spherical_k_means_options& options, std:
     require<argument_error>(options.tolerance >= 0, "spherical_k_means: tolerance ", options.tolerance, " (expected at least 0)");
 }
 
+/// Iterates from the centres that are there until it converges; keeps the result if it is the best so far. Returns whether the callback
+/// has stopped it.
+template <class Policy, class T, class Space, class Matrix>
+bool run_spherical_k_means(const Policy& policy, spherical_clustering<Policy, T, Space>& clustering, const spherical_k_means_options& options,
+                           spherical_k_means_result<Matrix>& best) {
+    std::vector<double> history;
+    iteration_status status = iteration_status::reached_max_iterations;
+    std::size_t moved = 0;  // empty clusters that were given a vector before this iteration
+    bool stopped = false;
+    while (true) {
+        const double before = history.empty() ? std::numeric_limits<double>::infinity() : history.back();
+        history.push_back(clustering.assign());
+        stopped = options.progress && !options.progress(history.size(), history.back());
+        // With an empty cluster there is something left to gain, unless a vector of its own has just not helped.
+        if (before - history.back() <= options.tolerance * history.back() && (moved > 0 || !clustering.has_empty_cluster())) {
+            status = iteration_status::converged;
+            break;
+        }
+        if (stopped) {
+            status = iteration_status::stopped_by_callback;
+            break;
+        }
+        if (history.size() == options.max_iterations) {
+            break;
+        }
+        moved = clustering.update_centres();
+    }
+    if (history.back() < best.inertia) {
+        best.inertia = history.back();
+        best.iterations = history.size();
+        best.history = std::move(history);
+        best.status = status;
+        best.labels = clustering.labels();
+        best.sizes = clustering.cluster_sizes();
+        policy.copy(clustering.centres(), best.centres.data(), best.centres.size());
+    }
+    return stopped;
+}
+
+/// Checks the vectors and hands their clustering to `run`, with room for a result that is worse than any.
+template <class Policy, class Vectors, class Run>
+auto with_vectors(const Policy& policy, const Vectors& vectors, const spherical_k_means_options& options, Run run) {
+    using T = value_type_of<Vectors>;
+    using space = typename Policy::memory_space;
+    const auto argument = evaluate(policy, vectors);
+    const auto rows = as_matrix(argument.view(), "spherical_k_means", "the list of vectors");
+    require<shape_error>(rows.rows > 0 && rows.columns > 0, "spherical_k_means: vectors of ", argument.view().shape, " (expected N x d)");
+    check_k_means_options(options, rows.rows);
+    require_finite(policy, rows.data, rows.rows * rows.columns, "spherical_k_means", "the list of vectors");
+    spherical_clustering<Policy, T, space> clustering(policy, rows, options.clusters);
+    spherical_k_means_result<policy_tensor<Policy, T, 2>> best{policy.template make_tensor<T, 2>({options.clusters, rows.columns})};
+    best.inertia = std::numeric_limits<double>::infinity();
+    run(clustering, rows, best);
+    return best;
+}
+
 }  // namespace detail
 
 /// Spherical k-means: centres c_k of length 1 that minimise sum_n (1 - cos(x_n, c_label(n))), a local minimum.
@@ -269,61 +337,51 @@ inline void check_k_means_options(const spherical_k_means_options& options, std:
 /// \snippet tests/clustering/spherical_k_means.cpp spherical_k_means
 template <execution_policy Policy, any_tensor Vectors>
 auto spherical_k_means(const Policy& policy, const Vectors& vectors, const spherical_k_means_options& options) {
-    using T = value_type_of<Vectors>;
-    using space = typename Policy::memory_space;
-    const auto argument = detail::evaluate(policy, vectors);
-    const auto rows = detail::as_matrix(argument.view(), "spherical_k_means", "the list of vectors");
-    detail::require<shape_error>(rows.rows > 0 && rows.columns > 0, "spherical_k_means: vectors of ", argument.view().shape, " (expected N x d)");
-    detail::check_k_means_options(options, rows.rows);
-    detail::require_finite(policy, rows.data, rows.rows * rows.columns, "spherical_k_means", "the list of vectors");
-    detail::spherical_clustering<Policy, T, space> clustering(policy, rows, options.clusters);
-    spherical_k_means_result<policy_tensor<Policy, T, 2>> best{policy.template make_tensor<T, 2>({options.clusters, rows.columns})};
-    best.inertia = std::numeric_limits<double>::infinity();
-    bool stopped = false;
-    for (std::size_t start = 0; start < options.starts && !stopped; ++start) {
-        const std::size_t sample = std::max(options.seeding_vectors, options.clusters);
-        if (sample < rows.rows) {
-            clustering.seed_centres_from_sample(sample, options.seed, start);
-        } else {
-            clustering.seed_centres(options.seed, start);
-        }
-        std::vector<double> history;
-        iteration_status status = iteration_status::reached_max_iterations;
-        std::size_t moved = 0;  // empty clusters that were given a vector before this iteration
-        while (true) {
-            const double before = history.empty() ? std::numeric_limits<double>::infinity() : history.back();
-            history.push_back(clustering.assign());
-            stopped = options.progress && !options.progress(history.size(), history.back());
-            // With an empty cluster there is something left to gain, unless a vector of its own has just not helped.
-            if (before - history.back() <= options.tolerance * history.back() && (moved > 0 || !clustering.has_empty_cluster())) {
-                status = iteration_status::converged;
-                break;
+    return detail::with_vectors(policy, vectors, options, [&](auto& clustering, const auto& rows, auto& best) {
+        bool stopped = false;
+        for (std::size_t start = 0; start < options.starts && !stopped; ++start) {
+            const std::size_t sample = std::max(options.seeding_vectors, options.clusters);
+            if (sample < rows.rows) {
+                clustering.seed_centres_from_sample(sample, options.seed, start);
+            } else {
+                clustering.seed_centres(options.seed, start);
             }
-            if (stopped) {
-                status = iteration_status::stopped_by_callback;
-                break;
-            }
-            if (history.size() == options.max_iterations) {
-                break;
-            }
-            moved = clustering.update_centres();
+            stopped = detail::run_spherical_k_means(policy, clustering, options, best);
         }
-        if (history.back() < best.inertia) {
-            best.inertia = history.back();
-            best.iterations = history.size();
-            best.history = std::move(history);
-            best.status = status;
-            best.labels = clustering.labels();
-            best.sizes = clustering.cluster_sizes();
-            policy.copy(clustering.centres(), best.centres.data(), options.clusters * rows.columns);
-        }
-    }
-    return best;
+    });
 }
 
 template <any_tensor Vectors>
 auto spherical_k_means(const Vectors& vectors, const spherical_k_means_options& options) {
     return spherical_k_means(cpu_policy{}, vectors, options);
+}
+
+/// The same from given centres, K x d, of any length: goes on where another call has stopped, or from one's own guess. options.clusters must be
+/// K or 0 and options.starts 1; seeds are not used.
+/// \throws shape_error if the centres are no matrix or of another size than the vectors; argument_error for centres of length 0, NaN or infinity,
+///         beside what the other overload throws
+/// \snippet tests/clustering/spherical_k_means.cpp spherical_k_means_from_centres
+template <execution_policy Policy, any_tensor Vectors, any_tensor Centres>
+auto spherical_k_means(const Policy& policy, const Vectors& vectors, const Centres& centres, spherical_k_means_options options) {
+    static_assert(std::is_same_v<value_type_of<Vectors>, value_type_of<Centres>>, "moden: spherical_k_means of vectors and centres of different type");
+    const auto argument = detail::evaluate(policy, centres);
+    const auto start = detail::as_matrix(argument.view(), "spherical_k_means", "the starting centres");
+    detail::require<argument_error>(options.clusters == 0 || options.clusters == start.rows, "spherical_k_means: ", options.clusters, " clusters with ",
+                                    start.rows, " starting centres");
+    detail::require<argument_error>(options.starts == 1, "spherical_k_means: ", options.starts, " starts from given centres (expected 1)");
+    options.clusters = start.rows;
+    return detail::with_vectors(policy, vectors, options, [&](auto& clustering, const auto& rows, auto& best) {
+        detail::require<shape_error>(start.columns == rows.columns, "spherical_k_means: starting centres of ", start.columns,
+                                     " entries for vectors of ", rows.columns);
+        detail::require_finite(policy, start.data, start.rows * start.columns, "spherical_k_means", "the starting centres");
+        clustering.start_from(start.data);
+        detail::run_spherical_k_means(policy, clustering, options, best);
+    });
+}
+
+template <any_tensor Vectors, any_tensor Centres>
+auto spherical_k_means(const Vectors& vectors, const Centres& centres, const spherical_k_means_options& options = {}) {
+    return spherical_k_means(cpu_policy{}, vectors, centres, options);
 }
 
 }  // namespace moden

@@ -45,7 +45,7 @@ double multilinear_gradient(const Policy& policy, const multilinear_problem<Poli
     const auto memory = policy.template allocate<T>(problem.has_shared() ? problem.core().rows * problem.core().columns : 0);
     T* const reduced = problem.has_shared() ? memory.data() : core;
     double value = 0;
-    problem.for_each_block([&](const sample_block<Policy, T>& block) {
+    problem.for_each_block([&](sample_block<Policy, T>& block) {
         const auto pulled = policy.template allocate<T>(problem.core().columns * block.count);
         problem.for_each_residual(data.data, block, [&](const residual_rows<Policy, T>& rows) {
             value += rows.square / 4;

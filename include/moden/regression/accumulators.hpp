@@ -137,8 +137,8 @@ private:
 /// Products of up to 16384 rows are summed in T, what is beyond in double precision, and always about the means, so that neither many
 /// samples nor an origin far away cost digits.
 ///
-/// Cost: as least_squares by normal equations; memory for d (d + t) doubles and, where a batch lies far from the origin, a centred
-/// copy of 16384 rows.
+/// Cost: as least_squares by normal equations; memory for d (d + t) doubles and, with up to d / 4 targets or where a batch lies far from the
+/// origin, a centred copy of at most 16384 rows.
 /// \snippet tests/regression/accumulators.cpp gram_accumulator
 template <class Policy, class T>
 using gram_accumulator = regression_accumulator<Policy, T, regression_route::normal_equations>;

@@ -75,8 +75,8 @@ std::vector<double> measured_residuals(const Policy& policy, const_matrix_view<T
 ///         without a ridge, columns of X that are constant (zero without an intercept) or linearly dependent, which are named:
 ///         the sine of the angle between one and those before it is at most 10 sqrt(max(N, d)) eps
 ///
-/// Cost: N d^2 + 2 N d t flops (one syrk and one gemm of the samples where they lie) and a pass over them; with an origin more than
-/// four deviations away, a centred copy of 16384 rows at a time. QR: about 2 N (d + t)^2 (1 + 1/4) flops more. Where a target is
+/// Cost: N d^2 + 2 N d t flops and a pass over the samples. Up to d / 4 targets: N t^2 more, one syrk of [X Y] from a centred copy of at most 16384
+/// rows at a time; otherwise a syrk and a gemm of the samples where they lie, or of such copies if the origin is more than four deviations away. QR: about 2 N (d + t)^2 (1 + 1/4) flops more. Where a target is
 /// fitted to eps^(1/4) of its squares, 2 N d t more for its residuals. Memory: d (2 d + 3 t) doubles, 3 (1 + d + t)^2 for QR.
 /// Source: 000 Eq. 3 (without an intercept); Hoerl & Kennard 1970; Golub & Van Loan 2013, Sec. 5.3; van der Sluis 1969 (scaling).
 /// \snippet tests/regression/least_squares.cpp least_squares

@@ -30,7 +30,8 @@ struct product_in_mode {
     }
 };
 
-/// Some neighbouring samples: their columns of the factors and of the Khatri-Rao product, dense.
+/// Some neighbouring samples: their columns of the factors, dense, and of the Khatri-Rao product, one after the other: few columns beside a large
+/// core are multiplied up to twice as fast where each is contiguous.
 template <class Policy, class T>
 struct sample_block {
     std::size_t first;
@@ -39,10 +40,12 @@ struct sample_block {
     std::size_t product_rows;
     buffer_of<Policy, T> product;
 
-    matrix_view<const T, typename Policy::memory_space> product_view() const { return {product.data(), product_rows, count, count, storage_order::row_major}; }
+    matrix_view<const T, typename Policy::memory_space> product_view() const {
+        return column_major<const T, typename Policy::memory_space>(product.data(), product_rows, count);
+    }
 };
 
-/// Some neighbouring rows of 2 (B K - X) for a block of samples.
+/// Some neighbouring rows of 2 (B K - X) for a block of samples, column by column.
 template <class Policy, class T>
 struct residual_rows {
     std::size_t first;
@@ -119,8 +122,13 @@ public:
                                          row_major<T, space>(block.factors.back().data(), factor.rows, block.count));
                 dense.push_back(row_major<const T, space>(block.factors.back().data(), factor.rows, block.count));
             }
-            block.product = khatri_rao_buffer<Policy, T, space>(policy_, dense, block.count);
-            function(static_cast<const sample_block<Policy, T>&>(block));
+            {
+                const auto by_rows = khatri_rao_buffer<Policy, T, space>(policy_, dense, block.count);
+                block.product = policy_.template allocate<T>(width_ * block.count);
+                policy_.template copy<T>(row_major<const T, space>(by_rows.data(), width_, block.count),
+                                         column_major<T, space>(block.product.data(), width_, block.count));
+            }
+            function(block);
         }
     }
 
@@ -130,26 +138,29 @@ public:
         const auto memory = policy_.template allocate<T>(std::min(at_once, rows()) * block.count);
         for (std::size_t first = 0; first < rows(); first += at_once) {
             const std::size_t count = std::min(at_once, rows() - first);
-            const auto residual = row_major<T, space>(memory.data(), count, block.count);
+            const auto residual = column_major<T, space>(memory.data(), count, block.count);
             policy_.template copy<T>(const_view{data + first * columns_ + block.first, count, block.count, columns_, storage_order::row_major}, residual);
             policy_.template gemm<T>(T(2), core_rows(first, count), block.product_view(), T(-2), residual);
             function(residual_rows<Policy, T>{first, count, memory.data(), sum_of_squares(policy_, static_cast<const T*>(memory.data()), count * block.count)});
         }
     }
 
-    /// Adds the rows' share of B'(2R) to `pulled` (width x count) and, unless it is null, writes or adds theirs of 2 R K' to `core` (k x width).
+    /// Adds the rows' share of B'(2R) to `pulled` (width x count, column by column) and, unless it is null, writes or adds theirs of 2 R K' to
+    /// `core` (k x width).
     void add_gradients(const sample_block<Policy, T>& block, const residual_rows<Policy, T>& rows, T* core, T* pulled) const {
-        const auto twice = row_major<const T, space>(rows.twice, rows.count, block.count);
+        const auto twice = column_major<const T, space>(rows.twice, rows.count, block.count);
         policy_.template gemm<T>(T(1), transposed(core_rows(rows.first, rows.count)), twice, rows.first == 0 ? T(0) : T(1),
-                                 row_major<T, space>(pulled, width_, block.count));
+                                 column_major<T, space>(pulled, width_, block.count));
         if (core != nullptr) {
             policy_.template gemm<T>(T(1), twice, transposed(block.product_view()), block.first == 0 ? T(0) : T(1),
                                      row_major<T, space>(core + rows.first * width_, rows.count, width_));
         }
     }
 
-    /// Columns of the gradients of the factors that vary.
-    void factor_gradients(const sample_block<Policy, T>& block, const T* pulled, const std::vector<T*>& results) const {
+    /// Columns of the gradients of the factors that vary. The block's product is no longer needed: its memory takes `columns` row by row.
+    void factor_gradients(sample_block<Policy, T>& block, const T* columns, const std::vector<T*>& results) const {
+        T* const pulled = block.product.data();
+        policy_.template copy<T>(column_major<const T, space>(columns, width_, block.count), row_major<T, space>(pulled, width_, block.count));
         std::vector<const_view> dense;
         extents ranks;
         for (std::size_t v = 0; v < varying_.size(); ++v) {

@@ -21,25 +21,36 @@ namespace moden::detail {
 template <class T>
 struct add_block_products {
     const T* gram;
+    std::size_t gram_stride;
     const T* cross;
+    std::size_t cross_stride;
     std::size_t d, t;
     double* scatter;
-    MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t j) const {
-        scatter[i * (d + t) + j] += static_cast<double>(j < d ? gram[i * d + j] : cross[i * t + j - d]);
+    MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t first, std::size_t last) const {
+        const std::size_t from_gram = last < d ? last : d, from_cross = first < d ? d : first;
+        MODEN_INDEPENDENT
+        for (std::size_t j = first; j < from_gram; ++j) {
+            scatter[i * (d + t) + j] += static_cast<double>(gram[i * gram_stride + j]);
+        }
+        MODEN_INDEPENDENT
+        for (std::size_t j = from_cross; j < last; ++j) {
+            scatter[i * (d + t) + j] += static_cast<double>(cross[i * cross_stride + j - d]);
+        }
     }
 };
 
-/// result(i, j) = rows(i, j) - mean(j).
+/// result(i, j) = rows(i, j) - mean(j), rows of the result `stride` apart.
 template <class T>
 struct centred_rows {
     const T* rows;
     const double* mean;
     std::size_t size;
     T* result;
+    std::size_t stride;
     MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t first, std::size_t last) const {
         MODEN_INDEPENDENT
         for (std::size_t j = first; j < last; ++j) {
-            result[i * size + j] = static_cast<T>(static_cast<double>(rows[i * size + j]) - mean[j]);
+            result[i * stride + j] = static_cast<T>(static_cast<double>(rows[i * size + j]) - mean[j]);
         }
     }
 };
@@ -73,8 +84,9 @@ struct explained_squares {
 
 /// [X'X | X'Y] about the means, of any number of samples.
 ///
-/// A block of rows is multiplied in T, where it lies if its means are small beside its deviations, otherwise from a centred copy of
-/// the block; blocks are added up in double precision. So the length of the sums and the place of the origin cost no digits.
+/// A block of rows is multiplied in T, and blocks are added up in double precision, so that the length of the sums costs no digits. Nor
+/// does the place of the origin: few targets are multiplied together with the samples, by one syrk of centred rows [X Y], many in
+/// a product of their own, where they lie if their means are small beside their deviations and otherwise from centred copies.
 template <class Policy, class T>
 class gram_sums {
     using space = typename Policy::memory_space;
@@ -92,30 +104,42 @@ public:
         if (x.rows == 0) {
             return;
         }
-        const bool centre = !means_are_small(batch);
-        const std::size_t block = std::clamp<std::size_t>((std::size_t{1} << 23) / (d_ + t_), 1024, 16384);
-        const std::size_t most = std::min(block, x.rows);
-        const auto gram = policy_.template allocate<T>(d_ * d_);
-        const auto cross = policy_.template allocate<T>(d_ * t_);
-        const auto x_copy = policy_.template allocate<T>(centre ? most * d_ : 0);
-        const auto y_copy = policy_.template allocate<T>(centre ? most * t_ : 0);
         const auto mean = uploaded(policy_, batch.mean);
-        for (std::size_t first = 0; first < x.rows; first += most) {
-            const std::size_t count = std::min(most, x.rows - first);
-            auto x_block = rows_of(x, first, count);
-            auto y_block = rows_of(y, first, count);
-            if (centre) {
-                policy_.transform_rows(count, d_, centred_rows<T>{x_block.data, mean.data(), d_, x_copy.data()});
-                policy_.transform_rows(count, t_, centred_rows<T>{y_block.data, mean.data() + d_, t_, y_copy.data()});
-                x_block = row_major<const T, space>(x_copy.data(), count, d_);
-                y_block = row_major<const T, space>(y_copy.data(), count, t_);
+        const std::size_t width = d_ + t_;
+        if (few_targets()) {
+            // A copy that stays in cache.
+            const std::size_t most = std::min(x.rows, std::clamp<std::size_t>((std::size_t{1} << 22) / width, 1024, 16384));
+            const auto rows = policy_.template allocate<T>(most * width), products = policy_.template allocate<T>(width * width);
+            for (std::size_t first = 0; first < x.rows; first += most) {
+                const std::size_t count = std::min(most, x.rows - first);
+                centre(rows_of(x, first, count), mean.data(), rows.data(), width);
+                centre(rows_of(y, first, count), mean.data() + d_, rows.data() + d_, width);
+                policy_.template syrk<T>(T(1), transposed(row_major<const T, space>(rows.data(), count, width)), T(0),
+                                         row_major<T, space>(products.data(), width, width));
+                add_products(products.data(), width, products.data() + d_, width);
             }
-            policy_.template syrk<T>(T(1), transposed(x_block), T(0), row_major<T, space>(gram.data(), d_, d_));
-            policy_.template gemm<T>(T(1), transposed(x_block), y_block, T(0), row_major<T, space>(cross.data(), d_, t_));
-            policy_.transform_grid(d_, d_ + t_, add_block_products<T>{gram.data(), cross.data(), d_, t_, scatter_.data()});
-        }
-        if (!centre) {
-            add_outer(mean.data(), -static_cast<double>(batch.count));
+        } else {
+            const bool apart = !means_are_small(batch);
+            const std::size_t most = std::min(x.rows, std::clamp<std::size_t>((std::size_t{1} << 23) / width, 1024, 16384));
+            const auto gram = policy_.template allocate<T>(d_ * d_), cross = policy_.template allocate<T>(d_ * t_);
+            const auto x_copy = policy_.template allocate<T>(apart ? most * d_ : 0), y_copy = policy_.template allocate<T>(apart ? most * t_ : 0);
+            for (std::size_t first = 0; first < x.rows; first += most) {
+                const std::size_t count = std::min(most, x.rows - first);
+                auto x_block = rows_of(x, first, count);
+                auto y_block = rows_of(y, first, count);
+                if (apart) {
+                    centre(x_block, mean.data(), x_copy.data(), d_);
+                    centre(y_block, mean.data() + d_, y_copy.data(), t_);
+                    x_block = row_major<const T, space>(x_copy.data(), count, d_);
+                    y_block = row_major<const T, space>(y_copy.data(), count, t_);
+                }
+                policy_.template syrk<T>(T(1), transposed(x_block), T(0), row_major<T, space>(gram.data(), d_, d_));
+                policy_.template gemm<T>(T(1), transposed(x_block), y_block, T(0), row_major<T, space>(cross.data(), d_, t_));
+                add_products(gram.data(), d_, cross.data(), t_);
+            }
+            if (!apart) {
+                add_outer(mean.data(), -static_cast<double>(batch.count));
+            }
         }
         shift_mean(batch);
     }
@@ -175,6 +199,18 @@ private:
                                scaled_system{moments.data(), d_ + t_, d_, t_, scale.data(), scale.data(), keep.data(), options.ridge,
                                              system.data(), right.data()});
         return {std::move(moments), std::move(scale), std::move(system), std::move(right)};
+    }
+
+    /// Whether one syrk of [X Y], which multiplies targets with each other too, costs at most a tenth more than what is needed. A product
+    /// with so few columns would run at half the rate or less.
+    bool few_targets() const { return 4 * t_ <= d_; }
+
+    void centre(matrix_view<const T, space> rows, const double* mean, T* result, std::size_t stride) const {
+        policy_.transform_rows(rows.rows, rows.columns, centred_rows<T>{rows.data, mean, rows.columns, result, stride});
+    }
+
+    void add_products(const T* gram, std::size_t gram_stride, const T* cross, std::size_t cross_stride) {
+        policy_.transform_rows(d_, d_ + t_, add_block_products<T>{gram, gram_stride, cross, cross_stride, d_, t_, scatter_.data()});
     }
 
     void add_outer(const double* v, double weight) {
