@@ -118,8 +118,8 @@ void fit_faces(const settings& wanted, const examples::output_folder& out) {
     using moden::detail::require;
     const moden::extents ranks = wanted.ranks.empty() ? moden::extents{7, 7, 20} : wanted.ranks;
     require<examples::usage_error>(ranks.size() == 3, "--ranks: ", ranks.size(), " numbers (expected three: light, expression, identity)");
-    require<examples::usage_error>(wanted.random_start || (ranks[light] >= 2 && ranks[light] <= harmonics + 1 && ranks[expression] >= 2 && ranks[identity] >= 2), "--ranks ", ranks,
-                                   " (expected 2 to 10 for light and at least 2 for expression and identity, unless with --random-start)");
+    require<examples::usage_error>(wanted.random_start || (ranks[light] >= 2 && ranks[light] <= harmonics + 1 && ranks[expression] >= 2 && ranks[identity] >= 5), "--ranks ", ranks,
+                                   " (expected 2 to 10 for light, at least 2 for expression and 5 for identity, unless with --random-start)");
     require<examples::usage_error>(wanted.images >= 2 * wanted.persons, "--images ", wanted.images, " (expected at least two of each of the ", wanted.persons,
                                    " persons)");
     require<examples::usage_error>(moden::element_count(ranks) < wanted.images, "--ranks ", ranks, " give ", moden::element_count(ranks), " products of factors for ",
