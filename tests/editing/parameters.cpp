@@ -424,6 +424,20 @@ TEST_CASE_TEMPLATE("a start that sees nothing is replaced", Cell, MODEN_TEST_CEL
     CHECK(found.residual[0] < 1e-9 * std::pow(frobenius(code), 2));
 }
 
+TEST_CASE_TEMPLATE("numbers that overflow are an error, also where threads share the codes", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    auto model = moden::fit_tensor_model(policy, to_policy(policy, to_tensor<T, 4>(planted_codes(shape))), face_modes(shape));
+    array core = to_array(policy, model.decomposition.core);
+    for (double& x : core.data) {
+        x *= 10 * std::sqrt(static_cast<double>(std::numeric_limits<T>::max()));
+    }
+    model.decomposition.core = to_policy(policy, to_tensor<T, 4>(core));
+    const auto codes = to_policy(policy, to_tensor<T, 2>(random_matrix(500, 40, 1)));
+    CHECK_THROWS_AS(moden::estimate_parameters(policy, model, codes), moden::solver_error);
+}
+
 TEST_CASE_TEMPLATE("codes and options that make no sense are refused", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     using Policy = typename Cell::policy;

@@ -160,6 +160,14 @@ TEST_CASE("a policy may be used from inside a parallel region, by several thread
     }
 }
 
+TEST_CASE("loops of one thread open no parallel region, so that BLAS inside is not nested") {
+    for (const std::size_t threads : {1U, 2U}) {
+        std::vector<int> level(5, -1);
+        moden::detail::divide_among(threads, level.size(), [&](std::size_t i) { level[i] = omp_get_level(); });
+        CHECK(std::count(level.begin(), level.end(), threads == 1 ? 0 : 1) == 5);
+    }
+}
+
 TEST_CASE("reductions are the same for every number of threads") {
     // Sizes on both sides of the block of 16384 and of powers of two of blocks.
     for (const std::size_t count : reference::sizes{0, 1, 3, 4, 5, 16383, 16384, 16385, 100000, 5 * 16384 + 7}) {

@@ -85,6 +85,17 @@ public:
     /// The core with one vector per code in place of the longest mode (count x P): R_0 x K.
     designs designs_of_others(const std::vector<T>& vectors, std::size_t count) const { return contracted(vectors, count, longest_, others_, longest_first_); }
 
+    /// A_n' A_n for every code.
+    std::vector<double> grams(const designs& a, std::size_t count) const {
+        const auto result = policy_.template allocate<T>(count * a.size * a.size);
+        for (std::size_t n = 0; n < count; ++n) {
+            auto of_code = first(a);
+            of_code.data += n * a.step;
+            policy_.template syrk<T>(T(1), transposed(of_code), T(0), matrix(result.data() + n * a.size * a.size, a.size, a.size));
+        }
+        return downloaded(policy_, static_cast<const T*>(result.data()), result.size());
+    }
+
     /// A_n' B_n for every code.
     std::vector<double> products(const designs& a, const designs& b, std::size_t count) const {
         const auto result = policy_.template allocate<T>(count * a.size * b.size);

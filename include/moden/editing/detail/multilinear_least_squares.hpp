@@ -18,8 +18,10 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -293,45 +295,70 @@ private:
         const std::size_t p = core.longest(), k = core.others(), count = active.size();
         const auto rows = packed_rows(targets, active, core.coordinates());
         auto a = core.designs_of_longest(small_products(active, codes), count);
-        auto grams = core.products(a, a, count);
+        auto grams = core.grams(a, count);
         if (first && replace_blind_starts(core, grams, active, codes)) {
             a = core.designs_of_longest(small_products(active, codes), count);
-            grams = core.products(a, a, count);
+            grams = core.grams(a, count);
         }
         const auto rights = core.products(a, rows.data(), count);
-        bool any_left = false;
-        for (std::size_t i = 0; i < count; ++i) {
-            any_left = update_largest(now, grams.data() + i * p * p, rights.data() + i * p, codes[active[i]], safe[active[i]], first) || any_left;
-        }
-        if (!any_left) {
+        for_each_code(active, [&](std::size_t i, std::size_t n) {
+            update_largest(now, grams.data() + i * p * p, rights.data() + i * p, codes[n], safe[n], first);
+        });
+        const auto wants_others = [&](std::size_t n) { return codes[n].status != iteration_status::converged && !safe[n].rejected; };
+        if (std::none_of(active.begin(), active.end(), wants_others)) {
             return;
         }
         const auto q = longest_vectors(active, codes);
         const auto m = core.designs_of_others(q, count);
-        const auto small_grams = core.products(m, m, count);
+        const auto small_grams = core.grams(m, count);
         const auto small_rights = core.products(m, rows.data(), count);
         const auto cross = smooth_ ? core.products(a, m, count) : std::vector<double>();
         const bool any_slow = smooth_ && std::any_of(active.begin(), active.end(), [&](std::size_t n) { return safe[n].slow; });
         const auto bends = any_slow ? core.with_residuals(a, q, rows.data(), count) : std::vector<double>();
-        for (std::size_t i = 0; i < count; ++i) {
-            code_estimate& code = codes[active[i]];
-            safe_point& point = safe[active[i]];
-            if (code.status == iteration_status::converged || point.rejected) {
-                continue;
+        for_each_code(active, [&](std::size_t i, std::size_t n) {
+            if (!wants_others(n)) {
+                return;
             }
             const double* gram = small_grams.data() + i * k * k;
             const double* right = small_rights.data() + i * k;
             if (smooth_) {
-                try_step(now, code, point, {grams.data() + i * p * p, gram, right, cross.data() + i * p * k,
-                                       point.slow ? bends.data() + i * p * k : nullptr});
+                try_step(now, codes[n], safe[n], {grams.data() + i * p * p, gram, right, cross.data() + i * p * k,
+                                                  safe[n].slow ? bends.data() + i * p * k : nullptr});
             } else {
-                sweep_others(now, gram, right, code);
+                sweep_others(now, gram, right, codes[n]);
+            }
+        });
+    }
+
+    /// function(position, code) for every active code, on several of the host's threads. Of exceptions the first is thrown again.
+    template <class Function>
+    void for_each_code(const std::vector<std::size_t>& active, const Function& function) const {
+        if (active.size() == 1) {
+            return function(std::size_t{0}, active[0]);
+        }
+        std::vector<std::exception_ptr> failures(active.size());
+        const auto guarded = [&](std::size_t i) {
+            try {
+                function(i, active[i]);
+            } catch (...) {
+                failures[i] = std::current_exception();
+            }
+        };
+        const std::size_t work = factors_[largest_].rank * factors_[largest_].rank;
+        if constexpr (std::is_same_v<space, host_memory>) {
+            policy_.transform(active.size(), guarded, work);
+        } else {
+            cpu_policy{}.transform(active.size(), guarded, work);
+        }
+        for (const std::exception_ptr& failure : failures) {
+            if (failure != nullptr) {
+                std::rethrow_exception(failure);
             }
         }
     }
 
-    /// The longest mode's best value. Returns whether the code wants the others' equations.
-    bool update_largest(const stage& now, const double* gram, const double* right, code_estimate& code, safe_point& safe, bool first) const {
+    /// The longest mode's best value, and with its objective whether the last step was a good one.
+    void update_largest(const stage& now, const double* gram, const double* right, code_estimate& code, safe_point& safe, bool first) const {
         const std::size_t p = factors_[largest_].rank;
         const std::vector<double> h(gram, gram + p * p), g(right, right + p);
         mode_parameters& q = code.modes[largest_];
@@ -344,10 +371,10 @@ private:
             safe.damping *= 10;
             if (-gain <= now.little(code)) {
                 code.status = iteration_status::converged;
-                return false;
+                return;
             }
             sweep_others(now, safe.gram.data(), safe.right.data(), code);
-            return false;
+            return;
         }
         if (safe.trying) {
             constexpr double fast = 0.1;
@@ -359,9 +386,7 @@ private:
         code.objective = value;
         if (small_.empty() || (!first && gain <= now.little(code))) {
             code.status = iteration_status::converged;
-            return false;
         }
-        return true;
     }
 
     /// A step of the other modes; what it is worth the next iteration will see.

@@ -177,13 +177,12 @@ void gemm_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, c
     const double flops = 2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);
     const std::size_t threads = available_threads();
     // Few large products: each one is parallel inside. Many small ones: each thread takes a share of them.
-    [[maybe_unused]] const bool parallel_inside = count < 2 * threads || (count < 8 * threads && flops > 1e8);
+    const bool parallel_inside = count < 2 * threads || (count < 8 * threads && flops > 1e8);
     // Sizes are checked here, because nothing may throw inside the parallel region.
     blas_size(std::max({a.rows, a.columns, b.columns, a.stride, b.stride, c.stride}), "gemm_strided_batched");
-#pragma omp parallel for schedule(static) if (!parallel_inside && threads > 1)
-    for (std::size_t s = 0; s < count; ++s) {
+    divide_among(parallel_inside ? 1 : threads, count, [&](std::size_t s) {
         blas_gemm<T>(alpha, advanced(a, s * a_step), advanced(b, s * b_step), beta, advanced(c, s * c_step));
-    }
+    });
 }
 
 /// Lower triangle of C (column-major) += alpha A A', one call to the library.
@@ -216,10 +215,7 @@ template <class T, class Add, class Entry>
 void syrk_by_threads(T alpha, T beta, host_matrix<T> c, std::size_t threads, std::size_t sum_size, Add add, Entry entry) {
     host_buffer<T> sums(sum_size * threads);
     std::fill(sums.data(), sums.data() + sum_size * threads, T(0));
-#pragma omp parallel for schedule(static) num_threads(static_cast<int>(threads)) if (threads > 1)
-    for (std::size_t thread = 0; thread < threads; ++thread) {
-        add(thread, sums.data() + thread * sum_size);
-    }
+    divide_among(threads, threads, [&](std::size_t thread) { add(thread, sums.data() + thread * sum_size); });
     store_symmetric(alpha, beta, c, [&](std::size_t i, std::size_t j) {
         T sum = T(0);
         for (std::size_t thread = 0; thread < threads; ++thread) {

@@ -121,6 +121,24 @@ inline std::size_t available_threads() {
     return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
 }
 
+/// function(i) for every i in [0, count), each by one of `threads` threads.
+///
+/// With one thread there is no parallel region, so that calls inside may open theirs. Inside a region, even one of a single thread that
+/// OpenMP's `if` clause makes, theirs would be nested, and for nested regions libgomp starts and ends threads every time: milliseconds.
+template <class Function>
+void divide_among(std::size_t threads, std::size_t count, Function function) {
+    if (threads <= 1) {
+        for (std::size_t i = 0; i < count; ++i) {
+            function(i);
+        }
+        return;
+    }
+#pragma omp parallel for schedule(static) num_threads(static_cast<int>(threads))
+    for (std::size_t i = 0; i < count; ++i) {
+        function(i);
+    }
+}
+
 /// Below this many elements a loop is not worth a second thread.
 inline constexpr std::size_t block_size = 16384;
 
