@@ -34,6 +34,8 @@
 #include <moden/multilinear/products.hpp>
 #include <moden/multilinear/tucker.hpp>
 #include <moden/multilinear/unfold.hpp>
+#include <moden/nrsfm/cameras.hpp>
+#include <moden/nrsfm/rigid_factorization.hpp>
 #include <moden/optimize/adam.hpp>
 #include <moden/policy/cpu.hpp>
 #include <moden/regression/accumulators.hpp>
