@@ -13,6 +13,7 @@
 #include <moden/core/status.hpp>
 #include <moden/core/tensor_traits.hpp>
 #include <moden/nrsfm/cameras.hpp>
+#include <moden/nrsfm/detail/accelerated_rounds.hpp>
 #include <moden/nrsfm/detail/alternation.hpp>
 #include <moden/nrsfm/detail/metric_upgrade.hpp>
 #include <moden/nrsfm/detail/object_frame.hpp>
@@ -57,11 +58,6 @@ struct rigid_report {
     iteration_status status = iteration_status::converged;
 };
 
-inline void check_iteration_options(double tolerance, std::size_t max_iterations, const char* function) {
-    require<argument_error>(tolerance >= 0, function, ": tolerance ", tolerance, " (expected at least 0)");
-    require<argument_error>(max_iterations >= 1, function, ": max_iterations 0 (expected at least 1)");
-}
-
 /// |X|^2 with the translations, the scale of what rounding X to T did.
 template <class Policy, class T>
 double raw_energy(const Policy& policy, const centred_tracks<Policy, T>& tracks) {
@@ -81,7 +77,7 @@ void iterate_until_still(Step step, double tolerance, std::size_t max_iterations
     report.status = iteration_status::reached_max_iterations;
     for (std::size_t round = 0; round < max_iterations; ++round) {
         const double objective = step();
-        const bool still = !report.history.empty() && report.history.back() - objective < tolerance * objective;
+        const bool still = tolerance > 0 && !report.history.empty() && report.history.back() - objective < tolerance * objective;
         report.history.push_back(objective);
         ++report.iterations;
         if (progress && !progress(report.iterations, objective)) {
@@ -131,13 +127,9 @@ rigid_report factor_rigid(const Policy& policy, alternation<Policy, T>& state, c
     const double floor = rounding_floor(policy, tracks);
     if (!tracks.complete()) {
         state.set_model(camera_model::affine);
-        iterate_until_still([&] {
-            const double objective = state.fit_frames(true);
-            state.fit_points();
-            return objective;
-        }, options.tolerance, options.max_iterations, floor, options.progress, report);
-        state.fit_frames(true);
-        state.centre_shapes();
+        accelerated_rounds<Policy, T> affine(policy, state, true);
+        iterate_until_still([&] { return affine.round(); }, options.tolerance, options.max_iterations, floor, options.progress, report);
+        affine.finish();
         state.set_model(options.cameras);
     }
     const auto squares = whiten_cameras(policy, state);

@@ -224,13 +224,30 @@ public:
         policy_.transform(tracks_.frames * p, subtract_line{sums.data(), p, means_.data()});  // they belonged to the shapes before
     }
 
+    /// Cameras, rigid shape and translations of a factorization without coefficients, of the same tracks.
+    void take_rigid_part(const alternation& rigid) {
+        const std::size_t frames = tracks_.frames;
+        policy_.copy(static_cast<const double*>(rigid.cameras_.data()), cameras_.data(), 6 * frames);
+        policy_.copy(static_cast<const double*>(rigid.shapes_.data()), shapes_.data(), 3 * tracks_.points);
+        policy_.copy(static_cast<const double*>(rigid.translations_.data()), translations_.data(), 2 * frames);
+    }
+
     /// The sum of squares of the residuals, measured from the residuals themselves.
     double measured_objective() {
+        double sum = 0;
+        for_each_residual([&](const_matrix_view<double, space> residual, std::size_t) {
+            sum += sum_of_squares(policy_, residual.data, residual.rows * residual.columns);
+        });
+        return sum;
+    }
+
+    /// visit(residuals, first row) for blocks of rows; 0 where nothing is observed.
+    template <class Visit>
+    void for_each_residual(Visit visit) {
         const std::size_t p = unknown_shapes(), points = tracks_.points, block = frames_at_once();
         const auto directions = uploaded(policy_, directions_);
         const auto design = policy_.template allocate<double>(2 * block * p);
         const auto residual = policy_.template allocate<double>(2 * block * points);
-        double sum = 0;
         for_each_block([&](const_matrix_view<double, space> rows, std::size_t first, std::size_t frames) {
             policy_.transform(frames, design_of_frame{cameras_.data() + first * 6, coefficients_.data() + first * count_, directions.data(), count_, nullptr,
                                                       nullptr, design.data(), nullptr},
@@ -243,9 +260,8 @@ public:
                 policy_.transform_grid(2 * frames, points, shift_observed{residual.data(), tracks_.mask.data() + first * points,
                                                                           translations_.data() + first * 2, points, residual.data()});
             }
-            sum += sum_of_squares(policy_, static_cast<const double*>(residual.data()), 2 * frames * points);
+            visit(row_major<const double, space>(residual.data(), 2 * frames, points), 2 * first);
         });
-        return sum;
     }
 
     /// Translations that belong to the present cameras, coefficients and shapes (means over what each frame shows as of the last fit_frames).

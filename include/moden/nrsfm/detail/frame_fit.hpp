@@ -35,7 +35,7 @@ MODEN_HOST_DEVICE inline void project_camera(camera_model model, double* m) {
 
 /// Levenberg-Marquardt for min |W_n - M Z(alpha) Phi|^2 + ridge |alpha|^2 over alpha and, if they are free, the cameras of a model, for
 /// frame n. The step is Gauss-Newton's with damping only where that does not lower the objective, so that linear problems take one step and
-/// the objective never rises. Once the expected gain is rounding noise, one more step is taken and that is the end.
+/// the objective never rises. Once the expected gain is rounding noise, at most two more steps are taken and that is the end.
 struct frame_fit {
     const double* moments;      ///< Y, 2 x p numbers per frame
     const double* grams;        ///< Gamma, p rows of `stride` numbers
@@ -54,7 +54,7 @@ struct frame_fit {
     double* iterations;         ///< out; may be null
     double* scratch;
 
-    static std::size_t scratch_size(std::size_t count, camera_model model) {
+    MODEN_HOST_DEVICE static std::size_t scratch_size(std::size_t count, camera_model model) {
         const std::size_t unknowns = camera_freedom(model) + count;
         return 2 * unknowns * unknowns + 2 * unknowns + 3 * (3 + count) + 3 * count;
     }
@@ -76,6 +76,7 @@ struct frame_fit {
         const double energy = energies[n];
         double cost = evaluate(w, energy, m, alpha);
         double damping = 0;
+        bool in_noise = false;
         int iteration = 0;
         while (u > 0 && iteration < max_iterations) {
             ++iteration;
@@ -96,9 +97,11 @@ struct frame_fit {
             for (std::size_t k = 0; k < count; ++k) {
                 w.trial[k] = alpha[k] + w.step[c + k];
             }
-            const bool last = expected <= 1e-14 * energy;
+            const bool noise = expected <= 1e-14 * energy;
+            const bool last = (noise && in_noise) || expected <= 1e-20 * energy;
+            in_noise = noise;
             const double value = evaluate(w, energy, camera, w.trial);
-            if (last || value < cost) {
+            if (noise || value < cost) {
                 for (int i = 0; i < 6; ++i) {
                     m[i] = camera[i];
                 }
@@ -108,7 +111,7 @@ struct frame_fit {
                 const double gain = cost - value;
                 cost = value;
                 damping = damping > 1e-7 ? 0.1 * damping : 0;
-                if (last || gain <= tolerance * energy) {
+                if (last || (!noise && gain <= tolerance * energy)) {
                     break;
                 }
             } else {

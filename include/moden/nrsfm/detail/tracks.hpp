@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -17,16 +18,16 @@
 namespace moden::detail {
 
 /// One row about the mean of what is observed of it; what is not observed becomes 0.
-template <class T, class M>
+template <class T, class M, class Out = T>
 struct centre_row {
     const T* rows;
     const M* mask;  ///< a row for two rows of tracks; null: all observed
     std::size_t size;
-    T* centred;
+    Out* centred;
     double* means;
     MODEN_HOST_DEVICE void operator()(std::size_t r) const {
         const T* row = rows + r * size;
-        T* result = centred + r * size;
+        Out* result = centred + r * size;
         if (mask == nullptr) {
             double sums[4] = {0, 0, 0, 0};  // each addition waits for the one before it
             std::size_t l = 0;
@@ -41,7 +42,7 @@ struct centre_row {
             const double mean = (sums[0] + sums[1] + sums[2] + sums[3]) / static_cast<double>(size);
             means[r] = mean;
             for (l = 0; l < size; ++l) {
-                result[l] = static_cast<T>(static_cast<double>(row[l]) - mean);
+                result[l] = static_cast<Out>(static_cast<double>(row[l]) - mean);
             }
             return;
         }
@@ -53,7 +54,7 @@ struct centre_row {
         }
         means[r] = sum / count;
         for (std::size_t l = 0; l < size; ++l) {
-            result[l] = seen[l] != M(0) ? static_cast<T>(static_cast<double>(row[l]) - means[r]) : T(0);
+            result[l] = seen[l] != M(0) ? static_cast<Out>(static_cast<double>(row[l]) - means[r]) : Out(0);
         }
     }
 };
@@ -105,6 +106,11 @@ struct centred_tracks {
 
     double count = 0;  ///< of observed coordinates
 };
+
+inline void check_iteration_options(double tolerance, std::size_t max_iterations, const char* function) {
+    require<argument_error>(tolerance >= 0, function, ": tolerance ", tolerance, " (expected at least 0)");
+    require<argument_error>(max_iterations >= 1, function, ": max_iterations 0 (expected at least 1)");
+}
 
 /// Frames and points of a shape, N x 2 x L or 2N x L.
 inline std::pair<std::size_t, std::size_t> check_track_shape(const extents& shape, const char* function, std::size_t least_frames) {
