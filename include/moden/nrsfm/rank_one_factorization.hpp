@@ -38,7 +38,11 @@ enum class basis_choice {
 };
 
 /// Whether the rounds of basis_choice::joint (and those with a mask) fit the cameras as well.
-enum class camera_refinement { fixed, refined };
+enum class camera_refinement {
+    fixed,
+    rotations,  ///< M_n becomes M_n R_n; calibrations and scales stay
+    all         ///< whatever the camera model leaves free
+};
 
 /// Options of rank_one_factorization.
 struct rank_one_factorization_options {
@@ -48,7 +52,7 @@ struct rank_one_factorization_options {
     direction_method directions = direction_method::global_search;
     basis_choice basis = basis_choice::principal_components;
     camera_refinement refinement = camera_refinement::fixed;
-    double shrinkage = 0.1;            ///< weight of sum alpha^2 in the cost, at least 0; what it means is said at the function
+    double shrinkage = 0.1;            ///< weight of sum |M_n|^2 / 2 alpha_nk^2 in the cost, at least 0; what it means is said at the function
     std::size_t grid = 0;              ///< directions P of the global search, 32 to 65536; 0: 2^23 / N, at least 512 and at most 8192
     double tolerance = 1e-5;           ///< stop when a round lowers the objective by less than this times the objective; 0: never
     std::size_t max_iterations = 200;  ///< rounds of each stage; gradient descent needs thousands
@@ -91,7 +95,7 @@ inline void check_rank_one_options(const rank_one_factorization_options& options
                             function, ": learning_rate ", options.learning_rate, ", length_penalty ", options.length_penalty,
                             " (expected positive, finite values)");
     require<argument_error>(options.refinement == camera_refinement::fixed || options.basis == basis_choice::joint, function,
-                            ": camera_refinement::refined goes with basis_choice::joint");
+                            ": a camera_refinement other than fixed goes with basis_choice::joint");
 }
 
 template <class Policy>
@@ -163,7 +167,9 @@ auto rank_one_factorization_of(const Policy& policy, const centred_tracks<Policy
     result.status = found.status;
     if (rounds) {
         rigid_report rounds_report;
-        accelerated_rounds<Policy, T> joint(policy, state, options.refinement == camera_refinement::refined);
+        accelerated_rounds<Policy, T> joint(policy, state, options.refinement == camera_refinement::all         ? free_cameras::all
+                                                                : options.refinement == camera_refinement::rotations ? free_cameras::rotations
+                                                                                                                     : free_cameras::none);
         iterate_until_still([&] { return joint.round(); }, options.tolerance, options.max_iterations, floor, options.progress, rounds_report);
         joint.finish();
         state.normalize_basis();
@@ -191,13 +197,13 @@ auto rank_one_factorization_of(const Policy& policy, const centred_tracks<Policy
 ///
 /// The rigid part is that of rigid_factorization. The b_k are the leading right singular vectors of what it leaves over, from the same Gram matrix. For
 /// complete tracks, fixed cameras and orthonormal b_k the cost separates over k, the coefficients have a closed form, and d_k is the maximum over a half sphere
-/// of sum_n (M_n d . c_nk)^2 / (|M_n d|^2 + shrinkage): global_search evaluates it for all k on a grid of directions by one matrix product and polishes the
+/// of sum_n (M_n d . c_nk)^2 / (|M_n d|^2 + shrinkage |M_n|^2 / 2): global_search evaluates it for all k on a grid of directions by one matrix product and polishes the
 /// leading local maxima by Newton steps. basis_choice::joint goes on with rounds of least squares in everything but (by default) the cameras: it mixes the
 /// principal components until each moves along one direction, which they need not do. Neither can end above the rigid part's cost.
 ///
 /// With basis_shapes = 0 the number of principal components that minimises n log(RSS / n) + K (N + L + 2) log n is taken (n coordinates), at most half of
-/// the points and 64; it may be 0. `shrinkage` adds shrinkage sum alpha^2 to the cost: beside |M_n d_k|^2, which is at most about 1 since scales have mean
-/// square 1, it damps coefficients of frames that see d_k nearly end on, where the tracks say next to nothing about them: 0.1 takes a tenth of a coefficient
+/// the points and 64; it may be 0. `shrinkage` adds shrinkage sum |M_n|^2 / 2 alpha_nk^2 to the cost, the squares of
+/// coefficients in the image: beside |M_n d_k|^2 alpha_nk^2 it damps coefficients of frames that see d_k nearly end on, where the tracks say next to nothing about them: 0.1 takes a tenth of a coefficient
 /// whose direction lies in the image and half of one that is seen at 18 degrees from its line of sight. Without it such coefficients may be of any size, and
 /// with them the depth of shapes (docs/design.md has measurements).
 ///

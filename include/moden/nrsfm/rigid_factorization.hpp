@@ -127,7 +127,7 @@ rigid_report factor_rigid(const Policy& policy, alternation<Policy, T>& state, c
     const double floor = rounding_floor(policy, tracks);
     if (!tracks.complete()) {
         state.set_model(camera_model::affine);
-        accelerated_rounds<Policy, T> affine(policy, state, true);
+        accelerated_rounds<Policy, T> affine(policy, state, free_cameras::all);
         iterate_until_still([&] { return affine.round(); }, options.tolerance, options.max_iterations, floor, options.progress, report);
         affine.finish();
         state.set_model(options.cameras);
@@ -149,7 +149,7 @@ rigid_report factor_rigid(const Policy& policy, alternation<Policy, T>& state, c
         report.history.clear();
         iterate_until_still([&] {
             state.fit_points();
-            return state.fit_frames(true);
+            return state.fit_frames(free_cameras::all);
         }, options.tolerance, options.max_iterations, floor, options.progress, report);
         state.centre_shapes();
     }

@@ -24,7 +24,7 @@ namespace moden {
 /// Options of fit_shape_parameters.
 struct shape_fitting_options {
     camera_model cameras = camera_model::affine;  ///< which calibrations are allowed; affine is the model's K, upper triangular
-    double shrinkage = 0;                         ///< weight of |alpha|^2, at least 0
+    double shrinkage = 0;                         ///< weight of |M|^2 / 2 |alpha|^2, at least 0; as in rank_one_factorization
     double tolerance = 1e-14;                     ///< stop when a step lowers the cost by less than this times |X - mean|^2
     std::size_t max_iterations = 50;              ///< Gauss-Newton steps, tried ones included
 };
@@ -33,7 +33,7 @@ struct shape_fitting_options {
 template <class Matrix, class Vector>
 struct shape_fitting_result {
     Matrix parameters;             ///< N x (8 + K): k11, k12, k22, theta_x, theta_y, theta_z, alpha, t_x, t_y
-    Vector objectives;             ///< N: |R(q_n) - X_n|^2 + shrinkage |alpha|^2, resolved to eps |X_n - mean|^2
+    Vector objectives;             ///< N: |R(q_n) - X_n|^2 + shrinkage |M|^2 / 2 |alpha|^2, resolved to eps |X_n - mean|^2
     double objective = 0;          ///< their sum
     std::size_t iterations = 0;    ///< the most that any set took
     std::size_t unconverged = 0;   ///< sets that took max_iterations
@@ -108,7 +108,7 @@ struct pack_parameters {
 
 }  // namespace detail
 
-/// The parameters with which the landmark model comes nearest to landmarks: q* = arg min |R(q) - X_n|^2 + shrinkage |alpha|^2 for every n.
+/// The parameters with which the landmark model comes nearest to landmarks: q* = arg min |R(q) - X_n|^2 + shrinkage |M|^2 / 2 |alpha|^2 for every n.
 ///
 /// Translations drop out with the means of the points. A set's points enter through 2 (3 + K) products with the basis only, so that a step of one set costs
 /// what 6 + K unknowns cost, however many points there are. For all affine cameras the model is bilinear in the camera and the coefficients; Gauss-Newton
@@ -175,7 +175,7 @@ auto fit_shape_parameters(const Policy& policy, const rank_one_shape_model<Matri
                                      row_major<double, space>(moments.data(), 2 * now, p));
         policy.transform(now, detail::start_frame_fit{moments.data(), gram.data(), count, options.cameras, cameras.data(), coefficients.data()}, 100);
         policy.transform(now,
-                         detail::frame_fit{moments.data(), gram.data(), p, 0, energies.data(), directions.data(), count, options.cameras, true,
+                         detail::frame_fit{moments.data(), gram.data(), p, 0, energies.data(), directions.data(), count, options.cameras, detail::free_cameras::all,
                                            options.shrinkage, options.tolerance, most, cameras.data(), coefficients.data(), objectives.data(), steps.data(),
                                            scratch.data()},
                          1000 * p);

@@ -26,8 +26,8 @@ struct push_on {
 template <class Policy, class T>
 class accelerated_rounds {
 public:
-    accelerated_rounds(const Policy& policy, alternation<Policy, T>& state, bool cameras_are_free)
-        : policy_(policy), state_(state), free_(cameras_are_free), before_(policy.template allocate<double>(shape_numbers())),
+    accelerated_rounds(const Policy& policy, alternation<Policy, T>& state, free_cameras freedom)
+        : policy_(policy), state_(state), free_(freedom), before_(policy.template allocate<double>(shape_numbers())),
           shapes_(policy.template allocate<double>(shape_numbers())), cameras_(policy.template allocate<double>(6 * state.tracks().frames)),
           coefficients_(policy.template allocate<double>(state.count() * state.tracks().frames)) {}
 
@@ -100,7 +100,7 @@ private:
 
     const Policy& policy_;
     alternation<Policy, T>& state_;
-    bool free_;
+    free_cameras free_;
     bool pushed_ = false;
     double momentum_ = 1, best_ = 0;
     std::size_t rounds_ = 0;

@@ -2,7 +2,7 @@
 
 // Alternating least squares for cameras, coefficients, basis shapes and their directions, for complete tracks and with a mask:
 //
-//     sum over observed (n, l) of |x_nl - t_n - M_n (s_l + sum_k alpha_nk d_k b_kl)|^2 + ridge sum_nk alpha_nk^2 |d_k|^2 |b_k|^2
+//     sum over observed (n, l) of |x_nl - t_n - M_n (s_l + sum_k alpha_nk d_k b_kl)|^2 + ridge sum_nk |M_n|^2 / 2 alpha_nk^2 |d_k|^2 |b_k|^2
 //
 // with the translations eliminated. Every step finds a minimum over its unknowns or lowers the objective.
 
@@ -50,8 +50,8 @@ public:
     std::vector<double>& directions() { return directions_; }  ///< K x 3, on the host
     void set_model(camera_model model) { model_ = model; }
 
-    /// Cameras (if they are free) and coefficients of every frame; returns the objective. With `sums`, what the directions need is summed up.
-    double fit_frames(bool cameras_are_free, bool sum_up = false) {
+    /// What is free of the cameras, and coefficients, of every frame; returns the objective. With `sums`, what the directions need is summed up.
+    double fit_frames(free_cameras freedom, bool sum_up = false) {
         const std::size_t p = unknown_shapes(), points = tracks_.points, block = frames_at_once();
         const bool complete = tracks_.complete();
         const std::size_t stride = complete ? p : p + 1, gram_size = stride * stride;
@@ -81,7 +81,7 @@ public:
             }
             policy_.transform(frames,
                               frame_fit{moments.data(), grams.data(), stride, complete ? 0 : gram_size, energies.data(), directions.data(), count_, model_,
-                                        cameras_are_free, ridge_, 1e-12, 20, cameras_.data() + first * 6, coefficients_.data() + first * count_,
+                                        freedom, ridge_, 1e-12, 20, cameras_.data() + first * 6, coefficients_.data() + first * count_,
                                         objectives.data(), nullptr, scratch.data()},
                               1000 * p);
             objective += policy_.reduce(frames, 0.0, as_double<double>{objectives.data()}, plus{});
@@ -164,7 +164,9 @@ public:
         });
         std::vector<double> penalty(p, 0.0);
         if (ridge_ > 0) {
-            const auto squares = column_squares(coefficients_.data(), tracks_.frames, count_);
+            const auto in_image = policy_.template allocate<double>(coefficients_.size());
+            policy_.transform(coefficients_.size(), scaled_coefficients{cameras_.data(), coefficients_.data(), count_, in_image.data()});
+            const auto squares = column_squares(in_image.data(), tracks_.frames, count_);
             std::transform(squares.begin(), squares.end(), penalty.begin() + 3, [&](double square) { return ridge_ * square; });
         }
         const auto penalties = uploaded(policy_, penalty);

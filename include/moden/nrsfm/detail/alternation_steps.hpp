@@ -46,7 +46,7 @@ struct centre_gram {
 };
 
 /// What the normal equations of the directions need, for one pair of basis shapes (i, j) and a piece of the frames: the upper triangle of
-/// sum alpha_i alpha_j Gamma_ij M'M, and for i = j also sum alpha_i M'(Y_i - M Gamma_0i) and sum alpha_i^2.
+/// sum alpha_i alpha_j Gamma_ij M'M, and for i = j also sum alpha_i M'(Y_i - M Gamma_0i) and sum |M|^2 / 2 alpha_i^2.
 struct direction_sums {
     static constexpr std::size_t size = 10;
     const double* cameras;
@@ -76,7 +76,7 @@ struct direction_sums {
                 for (std::size_t a = 0; a < 3; ++a) {
                     sum[6 + a] += alpha * (x * m[a] + y * m[3 + a]);
                 }
-                sum[9] += alpha * alpha;
+                sum[9] += squared_scale(m) * alpha * alpha;
             }
         }
     }
@@ -120,6 +120,15 @@ struct design_of_frame {
             }
         }
     }
+};
+
+/// Coefficients in the unit of the image.
+struct scaled_coefficients {
+    const double* cameras;
+    const double* coefficients;
+    std::size_t count;
+    double* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = std::sqrt(squared_scale(cameras + i / count * 6)) * coefficients[i]; }
 };
 
 /// x_nl - t_n where observed, 0 elsewhere.

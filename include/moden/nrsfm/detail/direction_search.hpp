@@ -2,11 +2,11 @@
 
 // Directions d_k of rank-one basis shapes with orthonormal rows b_k, for fixed cameras. With c_nk = (X_n - M_n B_0 - t_n 1') b_k (2 numbers) the cost is
 //
-//     sum_nk |c_nk - alpha_nk M_n d_k|^2 + ridge alpha_nk^2 + what no alpha and d can change,
+//     sum_nk |c_nk - alpha_nk M_n d_k|^2 + ridge |M_n|^2 / 2 alpha_nk^2 + what no alpha and d can change,
 //
 // so it separates over k, alpha has a closed form, and what is left is to maximise on the half sphere
 //
-//     f_k(d) = sum_n (M_n d . c_nk)^2 / (|M_n d|^2 + ridge).
+//     f_k(d) = sum_n (M_n d . c_nk)^2 / (|M_n d|^2 + ridge |M_n|^2 / 2).
 //
 // With (u, v) = M_n d and (p, q) = c_nk a term is p^2 u^2/r + p q 2uv/r + q^2 v^2/r: the values of all f_k on a grid of P directions are one product of a
 // K x 3N matrix that knows the tracks with a 3N x P matrix that knows the cameras. Newton's method on the sphere starts from the grid's local maxima.
@@ -48,7 +48,7 @@ struct found_directions {
     std::vector<double> gains;       ///< f_k(d_k): by how much each lowers the cost
     std::size_t iterations = 0;
     iteration_status status = iteration_status::converged;
-    std::vector<double> history = {};  ///< of the iterative methods: sum_nk |c_nk - alpha_nk M_n d_k|^2 (+ ridge alpha^2) after each iteration
+    std::vector<double> history = {};  ///< of the iterative methods: sum_nk |c_nk - alpha_nk M_n d_k|^2 with the ridge's term after each iteration
 };
 
 template <class Policy>
@@ -154,7 +154,7 @@ public:
                 candidates.push_back({{values[3 * k], values[3 * k + 1], values[3 * k + 2]}, static_cast<double>(k)});
             }
             const auto now = evaluate(candidates, direction_sum::given, coefficients.data());
-            double objective = ridge_ * sum_of_squares(policy_, static_cast<const double*>(coefficients.data()), coefficients.size());
+            double objective = 0;
             std::vector<double> slope(3 * count_);
             for (std::size_t k = 0; k < count_; ++k) {
                 const double* d = values.data() + 3 * k;

@@ -10,7 +10,7 @@
 
 namespace moden::detail {
 
-/// Of frame n and directions d = (x, y, z)_j: with (u, v) = M_n d, u^2 / r, 2 u v / r and v^2 / r, r = u^2 + v^2 + ridge. Three rows per frame.
+/// Of frame n and directions d = (x, y, z)_j: with (u, v) = M_n d, u^2 / r, 2 u v / r and v^2 / r, r = u^2 + v^2 + ridge |M_n|^2 / 2. Three rows per frame.
 struct direction_features {
     const double* cameras;
     const float* directions;  ///< three rows of `count`
@@ -21,6 +21,7 @@ struct direction_features {
         const double* m = cameras + n * 6;
         const float a = static_cast<float>(m[0]), b = static_cast<float>(m[1]), c = static_cast<float>(m[2]);
         const float d = static_cast<float>(m[3]), e = static_cast<float>(m[4]), f = static_cast<float>(m[5]);
+        const float damping = ridge * static_cast<float>(squared_scale(m));
         const float* x = directions;
         const float* y = directions + count;
         const float* z = directions + 2 * count;
@@ -30,7 +31,7 @@ struct direction_features {
         MODEN_INDEPENDENT
         for (std::size_t j = first; j < last; ++j) {
             const float u = a * x[j] + b * y[j] + c * z[j], v = d * x[j] + e * y[j] + f * z[j];
-            const float inverse = 1.0f / (u * u + v * v + ridge);
+            const float inverse = 1.0f / (u * u + v * v + damping);
             uu[j] = u * u * inverse;
             uv[j] = 2 * u * v * inverse;
             vv[j] = v * v * inverse;
@@ -61,11 +62,11 @@ struct direction_candidate {
 enum class direction_sum {
     derivatives,    ///< of the gain: value, gradient (3), Hessian (6: 00 01 02 11 12 22)
     least_squares,  ///< of the alternating method: gain, sum alpha M'c (3), sum alpha^2 M'M (6)
-    given,          ///< the same with given coefficients, and the squared residual in place of the gain
+    given,          ///< the same with given coefficients, and the cost in place of the gain
     matched         ///< sum M'c c'M (6), which does not depend on the candidate
 };
 
-/// Sums over a piece of the frames, for one candidate, of h = (M d . c)^2 / (|M d|^2 + ridge) and so on.
+/// Sums over a piece of the frames, for one candidate, of h = (M d . c)^2 / (|M d|^2 + ridge |M|^2 / 2) and so on.
 struct sum_of_direction {
     static constexpr std::size_t size = 10;
     const double* cameras;
@@ -86,7 +87,7 @@ struct sum_of_direction {
             const double* m = cameras + n * 6;
             const double p = observations[2 * n * count + k], q = observations[(2 * n + 1) * count + k];
             const double u = dot3(m, candidate.d), v = dot3(m + 3, candidate.d);
-            const double r = u * u + v * v + ridge, along = u * p + v * q;
+            const double damping = ridge * squared_scale(m), r = u * u + v * v + damping, along = u * p + v * q;
             double gu = 0, gv = 0, huu = 0, huv = 0, hvv = 0;  // gradient and Hessian in the image
             if (kind == direction_sum::matched) {
                 huu = p * p, huv = p * q, hvv = q * q;
@@ -103,7 +104,7 @@ struct sum_of_direction {
             } else {
                 const double alpha = kind == direction_sum::given ? coefficients[n * count + k] : along / r;
                 const double x = p - alpha * u, y = q - alpha * v;
-                sum[0] += kind == direction_sum::given ? x * x + y * y : along * alpha;
+                sum[0] += kind == direction_sum::given ? x * x + y * y + damping * alpha * alpha : along * alpha;
                 gu = alpha * p, gv = alpha * q;
                 huu = hvv = alpha * alpha, huv = 0;
             }
@@ -121,7 +122,7 @@ struct sum_of_direction {
     }
 };
 
-/// alpha_nk = (M_n d_k)'c_nk / (|M_n d_k|^2 + ridge), 0 where the direction is seen end on.
+/// alpha_nk = (M_n d_k)'c_nk / (|M_n d_k|^2 + ridge |M_n|^2 / 2), 0 where the direction is seen end on.
 struct coefficients_of_directions {
     const double* cameras;
     const double* observations;
@@ -131,13 +132,13 @@ struct coefficients_of_directions {
     double* coefficients;
     MODEN_HOST_DEVICE void operator()(std::size_t n, std::size_t k) const {
         const double* m = cameras + n * 6;
-        const double u = dot3(m, directions + 3 * k), v = dot3(m + 3, directions + 3 * k), r = u * u + v * v + ridge;
+        const double u = dot3(m, directions + 3 * k), v = dot3(m + 3, directions + 3 * k), r = u * u + v * v + ridge * squared_scale(m);
         const double along = u * observations[2 * n * count + k] + v * observations[(2 * n + 1) * count + k];
         coefficients[n * count + k] = r > 0 ? along / r : 0;
     }
 };
 
-/// Slope of |c_nk - alpha_nk M_n d_k|^2 + ridge alpha_nk^2 in alpha_nk.
+/// Slope of |c_nk - alpha_nk M_n d_k|^2 + ridge |M_n|^2 / 2 alpha_nk^2 in alpha_nk.
 struct coefficient_gradient {
     const double* cameras;
     const double* observations;
@@ -150,7 +151,7 @@ struct coefficient_gradient {
         const double* m = cameras + n * 6;
         const double u = dot3(m, directions + 3 * k), v = dot3(m + 3, directions + 3 * k), alpha = coefficients[n * count + k];
         const double x = alpha * u - observations[2 * n * count + k], y = alpha * v - observations[(2 * n + 1) * count + k];
-        gradient[n * count + k] = 2 * (u * x + v * y + ridge * alpha);
+        gradient[n * count + k] = 2 * (u * x + v * y + ridge * squared_scale(m) * alpha);
     }
 };
 

@@ -16,9 +16,16 @@
 
 namespace moden::detail {
 
+/// What of a camera is unknown.
+enum class free_cameras {
+    none,
+    rotations,  ///< M R for the given M: calibration and scale stay
+    all         ///< everything that the model leaves free
+};
+
 /// Unknowns of a camera.
-MODEN_HOST_DEVICE inline std::size_t camera_freedom(camera_model model) {
-    return model == camera_model::unit ? 3 : model == camera_model::scaled_orthographic ? 4 : 6;
+MODEN_HOST_DEVICE inline std::size_t camera_freedom(camera_model model, free_cameras what) {
+    return what == free_cameras::none ? 0 : what == free_cameras::rotations || model == camera_model::unit ? 3 : model == camera_model::scaled_orthographic ? 4 : 6;
 }
 
 /// The camera of a model nearest to M.
@@ -33,7 +40,7 @@ MODEN_HOST_DEVICE inline void project_camera(camera_model model, double* m) {
     }
 }
 
-/// Levenberg-Marquardt for min |W_n - M Z(alpha) Phi|^2 + ridge |alpha|^2 over alpha and, if they are free, the cameras of a model, for
+/// Levenberg-Marquardt for min |W_n - M Z(alpha) Phi|^2 + ridge |M|^2 / 2 |alpha|^2 over alpha and what is free of the camera, for
 /// frame n. The step is Gauss-Newton's with damping only where that does not lower the objective, so that linear problems take one step and
 /// the objective never rises. Once the expected gain is rounding noise, at most two more steps are taken and that is the end.
 struct frame_fit {
@@ -45,7 +52,7 @@ struct frame_fit {
     const double* directions;   ///< K x 3
     std::size_t count;          ///< K
     camera_model model;
-    bool cameras_are_free;
+    free_cameras freedom;
     double ridge, tolerance;
     int max_iterations;
     double* cameras;            ///< 6 per frame, in and out
@@ -55,12 +62,12 @@ struct frame_fit {
     double* scratch;
 
     MODEN_HOST_DEVICE static std::size_t scratch_size(std::size_t count, camera_model model) {
-        const std::size_t unknowns = camera_freedom(model) + count;
+        const std::size_t unknowns = camera_freedom(model, free_cameras::all) + count;
         return 2 * unknowns * unknowns + 2 * unknowns + 3 * (3 + count) + 3 * count;
     }
 
     MODEN_HOST_DEVICE void operator()(std::size_t n) const {
-        const std::size_t c = cameras_are_free ? camera_freedom(model) : 0, u = c + count;
+        const std::size_t c = camera_freedom(model, freedom), u = c + count;
         workspace w;
         w.y = moments + n * 2 * (3 + count);
         w.gamma = grams + n * gram_step;
@@ -163,7 +170,7 @@ private:
                 w.pull[i] += weight * w.y[3 + k];
                 w.pull[3 + i] += weight * w.y[p + 3 + k];
             }
-            penalty += ridge * alpha[k] * alpha[k];
+            penalty += ridge * squared_scale(m) * alpha[k] * alpha[k];
         }
         for (std::size_t i = 0; i < 3; ++i) {
             for (std::size_t j = 0; j < 3; ++j) {
@@ -187,6 +194,12 @@ private:
     MODEN_HOST_DEVICE void tangent(std::size_t j, const double* m, double* t) const {
         for (int i = 0; i < 6; ++i) {
             t[i] = 0;
+        }
+        if (freedom == free_cameras::rotations) {  // M [e_j]x
+            const double axis[3] = {j == 0 ? 1.0 : 0.0, j == 1 ? 1.0 : 0.0, j == 2 ? 1.0 : 0.0};
+            cross3(m, axis, t);
+            cross3(m + 3, axis, t + 3);
+            return;
         }
         if (model == camera_model::affine) {
             t[j] = 1;
@@ -213,6 +226,18 @@ private:
 
     MODEN_HOST_DEVICE void move_camera(const double* step, std::size_t c, double* m) const {
         if (c == 0) {
+            return;
+        }
+        if (freedom == free_cameras::rotations) {
+            double turn[9], moved[6];
+            rotation_of_vector(step, turn);
+            for (int i = 0; i < 6; ++i) {
+                const double* row = m + i / 3 * 3;
+                moved[i] = row[0] * turn[i % 3] + row[1] * turn[3 + i % 3] + row[2] * turn[6 + i % 3];
+            }
+            for (int i = 0; i < 6; ++i) {
+                m[i] = moved[i];
+            }
             return;
         }
         if (model == camera_model::affine) {
@@ -242,9 +267,15 @@ private:
     MODEN_HOST_DEVICE void normal_equations(workspace& w, std::size_t c, const double* m, const double* alpha) const {
         const std::size_t p = 3 + count, u = c + count;
         double tangents[36];
+        double growths[6], square = 0;  // of the scale along each tangent, as <dM, M> / 2, which the penalty feels
         for (std::size_t j = 0; j < c; ++j) {
             tangent(j, m, tangents + j * 6);
+            growths[j] = 0.5 * (dot3(tangents + j * 6, m) + dot3(tangents + j * 6 + 3, m + 3));
         }
+        for (std::size_t k = 0; k < count; ++k) {
+            square += alpha[k] * alpha[k];
+        }
+        const double scale = squared_scale(m);
         for (std::size_t j = 0; j < c; ++j) {
             double weighed[6], slope = 0;
             for (std::size_t a = 0; a < 2; ++a) {
@@ -253,24 +284,25 @@ private:
                     slope += weighed[a * 3 + i] * m[a * 3 + i] - tangents[j * 6 + a * 3 + i] * w.pull[a * 3 + i];
                 }
             }
-            w.gradient[j] = slope;
+            w.gradient[j] = slope + ridge * square * growths[j];
             for (std::size_t i = 0; i <= j; ++i) {
                 w.hessian[j * u + i] = dot3(weighed, tangents + i * 6) + dot3(weighed + 3, tangents + i * 6 + 3);
+                w.hessian[j * u + i] += scale > 0 ? ridge * square * growths[i] * growths[j] / scale : 0.0;
             }
         }
         for (std::size_t k = 0; k < count; ++k) {
             const double x = dot3(m, directions + k * 3), y = dot3(m + 3, directions + k * 3);
             const double column[3] = {w.shape_gram[3 + k], w.shape_gram[p + 3 + k], w.shape_gram[2 * p + 3 + k]};
             w.projected[2 * k] = x, w.projected[2 * k + 1] = y;
-            w.gradient[c + k] = x * (dot3(m, column) - w.y[3 + k]) + y * (dot3(m + 3, column) - w.y[p + 3 + k]) + ridge * alpha[k];
+            w.gradient[c + k] = x * (dot3(m, column) - w.y[3 + k]) + y * (dot3(m + 3, column) - w.y[p + 3 + k]) + ridge * scale * alpha[k];
             double* row = w.hessian + (c + k) * u;
             for (std::size_t j = 0; j < c; ++j) {
-                row[j] = x * dot3(tangents + j * 6, column) + y * dot3(tangents + j * 6 + 3, column);
+                row[j] = x * dot3(tangents + j * 6, column) + y * dot3(tangents + j * 6 + 3, column) + ridge * alpha[k] * growths[j];
             }
             for (std::size_t j = 0; j <= k; ++j) {
                 row[c + j] = (x * w.projected[2 * j] + y * w.projected[2 * j + 1]) * w.gamma[(3 + k) * stride + 3 + j];
             }
-            row[c + k] += ridge;
+            row[c + k] += ridge * scale;
         }
     }
 

@@ -192,6 +192,9 @@ MODEN_HOST_DEVICE inline double nearest_orthonormal_rows(const double* m, double
     return 0.5 * sum;
 }
 
+/// Mean of the squares of a camera's two scales, |M|^2 / 2.
+MODEN_HOST_DEVICE inline double squared_scale(const double* m) { return 0.5 * (dot3(m, m) + dot3(m + 3, m + 3)); }
+
 /// R = exp([w]x), Rodrigues' formula.
 MODEN_HOST_DEVICE inline void rotation_of_vector(const double* w, double* r) {
     const double angle = std::sqrt(dot3(w, w));
