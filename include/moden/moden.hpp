@@ -38,6 +38,12 @@
 #include <moden/multilinear/products.hpp>
 #include <moden/multilinear/tucker.hpp>
 #include <moden/multilinear/unfold.hpp>
+#include <moden/nrsfm/cameras.hpp>
+#include <moden/nrsfm/evaluation.hpp>
+#include <moden/nrsfm/rank_one_factorization.hpp>
+#include <moden/nrsfm/rigid_factorization.hpp>
+#include <moden/nrsfm/shape_fitting.hpp>
+#include <moden/nrsfm/shape_model.hpp>
 #include <moden/optimize/adam.hpp>
 #include <moden/optimize/lbfgs.hpp>
 #include <moden/policy/cpu.hpp>
