@@ -78,10 +78,7 @@ TEST_CASE_TEMPLATE("rank_one_factorization separates into searches that find the
     for (const auto model : {moden::camera_model::scaled_orthographic, moden::camera_model::affine, moden::camera_model::unit}) {
         CAPTURE(static_cast<int>(model));
         //! [rank_one_factorization]
-        moden::rank_one_factorization_options options{.basis_shapes = 3, .shrinkage = 0};  // least squares without a prior
-        //! [rank_one_factorization]
-        options.cameras = model;
-        //! [rank_one_factorization]
+        const moden::rank_one_factorization_options options{.basis_shapes = 3, .cameras = model, .shrinkage = 0};  // least squares without a prior
         const auto found = moden::rank_one_factorization(policy, tracks, options);
         const auto shapes = moden::rank_one_shapes(policy, found);  // N x 3 x L: tracks(n) ~ found.cameras(n) shapes(n) + found.translations(n)
         //! [rank_one_factorization]

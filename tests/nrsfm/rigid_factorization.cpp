@@ -73,12 +73,8 @@ TEST_CASE_TEMPLATE("rigid_factorization is exact on exact tracks", Cell, MODEN_T
         const scene truth({.frames = now.frames, .points = now.points, .scale_spread = now.scale_spread, .skew = now.skew});
         const auto tracks = to_policy(policy, to_tensor<T, 3>(truth.tracks));  // N x 2 x L
         //! [rigid_factorization]
-        moden::rigid_factorization_options options;
-        options.cameras = moden::camera_model::scaled_orthographic;  // or unit, affine
-        //! [rigid_factorization]
-        options.cameras = now.model;
-        //! [rigid_factorization]
-        const auto found = moden::rigid_factorization(policy, tracks, options);  // tracks(n) ~ found.cameras(n) found.shape + found.translations(n)
+        const auto found = moden::rigid_factorization(policy, tracks, {.cameras = now.model});  // unit, scaled_orthographic (default) or affine
+        // tracks(n) ~ found.cameras(n) found.shape + found.translations(n)
         //! [rigid_factorization]
         const array cameras = to_array(policy, found.cameras), shape = to_array(policy, found.shape), translations = to_array(policy, found.translations);
         CHECK(found.status == moden::iteration_status::converged);
