@@ -424,18 +424,32 @@ TEST_CASE_TEMPLATE("a start that sees nothing is replaced", Cell, MODEN_TEST_CEL
     CHECK(found.residual[0] < 1e-9 * std::pow(frobenius(code), 2));
 }
 
-TEST_CASE_TEMPLATE("numbers that overflow are an error, also where threads share the codes", Cell, MODEN_TEST_CELLS) {
+TEST_CASE_TEMPLATE("a code among so many that threads share them, and alone", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     using Policy = typename Cell::policy;
     const Policy policy{};
-    auto model = moden::fit_tensor_model(policy, to_policy(policy, to_tensor<T, 4>(planted_codes(shape))), face_modes(shape));
-    array core = to_array(policy, model.decomposition.core);
-    for (double& x : core.data) {
-        x *= 10 * std::sqrt(static_cast<double>(std::numeric_limits<T>::max()));
+    const array planted = planted_codes(shape);
+    const auto model = moden::fit_tensor_model(policy, to_policy(policy, to_tensor<T, 4>(planted)), face_modes(shape));
+    const new_codes wanted(400, planted, 60);
+    const auto all = moden::estimate_parameters(policy, model, to_policy(policy, to_tensor<T, 2>(wanted.codes)), {.penalties = {{.ridge = 1e-3}}});
+    for (const std::size_t n : {0U, 199U, 399U}) {
+        const array code = row_of(wanted.codes, n);
+        const auto alone = moden::estimate_parameters(policy, model, to_policy(policy, to_tensor<T, 2>(code)), {.penalties = {{.ridge = 1e-3}}});
+        // Products of one code and of many round differently; both stop within the tolerance.
+        CHECK(std::abs(all.objective[n] - alone.objective[0]) < 1e-5 * std::pow(frobenius(code), 2));
     }
-    model.decomposition.core = to_policy(policy, to_tensor<T, 4>(core));
-    const auto codes = to_policy(policy, to_tensor<T, 2>(random_matrix(500, 40, 1)));
-    CHECK_THROWS_AS(moden::estimate_parameters(policy, model, codes), moden::solver_error);
+}
+
+TEST_CASE("an exception for one code reaches the caller, also from another thread") {
+    const std::vector<std::size_t> active{3, 5, 8};
+    for (const std::size_t work : {std::size_t{1}, std::size_t{1} << 20}) {
+        std::array<std::size_t, 3> seen{};
+        CHECK_THROWS_WITH_AS(moden::detail::for_each_code(moden::cpu_policy({.threads = 2}), active, work, [&](std::size_t i, std::size_t n) {
+            seen[i] = n;
+            moden::detail::require<moden::solver_error>(n == 3, "code ", n);
+        }), "code 5", moden::solver_error);
+        CHECK(seen == std::array<std::size_t, 3>{3, 5, 8});
+    }
 }
 
 TEST_CASE_TEMPLATE("codes and options that make no sense are refused", Cell, MODEN_TEST_CELLS) {

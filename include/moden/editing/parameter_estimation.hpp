@@ -117,7 +117,7 @@ auto uploaded_rows(const Policy& policy, const std::vector<code_estimate>& codes
 /// \param options penalties, tolerance, starts
 /// \return        canonical and subspace parameters, residual and objective per code, status
 /// \throws shape_error if codes are of another size than the model's, or the number of penalties is none of 0, 1 and M;
-///         argument_error for a negative or infinite penalty or tolerance, no start, NaN or infinity; solver_error where squares overflow
+///         argument_error for a negative or infinite penalty or tolerance, no start, NaN or infinity
 ///
 /// Cost per code and iteration: 4 |S| + 2 R_0 (P^2 + K^2 + P K) flops with P the largest rank of a factor mode and K the product
 /// of the others, two readings of the core for all codes together; on the host P^3 / 3 and a few times K^2 and P K. Gauss-Newton takes

@@ -18,10 +18,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <limits>
 #include <numeric>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -301,7 +299,7 @@ private:
             grams = core.grams(a, count);
         }
         const auto rights = core.products(a, rows.data(), count);
-        for_each_code(active, [&](std::size_t i, std::size_t n) {
+        for_each_code(policy_, active, p * p, [&](std::size_t i, std::size_t n) {
             update_largest(now, grams.data() + i * p * p, rights.data() + i * p, codes[n], safe[n], first);
         });
         const auto wants_others = [&](std::size_t n) { return codes[n].status != iteration_status::converged && !safe[n].rejected; };
@@ -315,7 +313,7 @@ private:
         const auto cross = smooth_ ? core.products(a, m, count) : std::vector<double>();
         const bool any_slow = smooth_ && std::any_of(active.begin(), active.end(), [&](std::size_t n) { return safe[n].slow; });
         const auto bends = any_slow ? core.with_residuals(a, q, rows.data(), count) : std::vector<double>();
-        for_each_code(active, [&](std::size_t i, std::size_t n) {
+        for_each_code(policy_, active, p * p, [&](std::size_t i, std::size_t n) {
             if (!wants_others(n)) {
                 return;
             }
@@ -328,33 +326,6 @@ private:
                 sweep_others(now, gram, right, codes[n]);
             }
         });
-    }
-
-    /// function(position, code) for every active code, on several of the host's threads. Of exceptions the first is thrown again.
-    template <class Function>
-    void for_each_code(const std::vector<std::size_t>& active, const Function& function) const {
-        if (active.size() == 1) {
-            return function(std::size_t{0}, active[0]);
-        }
-        std::vector<std::exception_ptr> failures(active.size());
-        const auto guarded = [&](std::size_t i) {
-            try {
-                function(i, active[i]);
-            } catch (...) {
-                failures[i] = std::current_exception();
-            }
-        };
-        const std::size_t work = factors_[largest_].rank * factors_[largest_].rank;
-        if constexpr (std::is_same_v<space, host_memory>) {
-            policy_.transform(active.size(), guarded, work);
-        } else {
-            cpu_policy{}.transform(active.size(), guarded, work);
-        }
-        for (const std::exception_ptr& failure : failures) {
-            if (failure != nullptr) {
-                std::rethrow_exception(failure);
-            }
-        }
     }
 
     /// The longest mode's best value, and with its objective whether the last step was a good one.
