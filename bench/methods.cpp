@@ -124,6 +124,7 @@ void add_localized_dictionary(std::size_t rows, std::size_t columns, std::size_t
         moden::localized_dictionary_options options;
         if (!target.empty()) {
             options.tolerance = 0;
+            options.max_iterations = 2000;  // should the objective never be reached
             options.progress = [wanted](std::size_t, double objective) { return objective > wanted; };
         }
         const auto run = [=] { return moden::localized_dictionary(cpu, *jacobian, *u, *v, options); };
