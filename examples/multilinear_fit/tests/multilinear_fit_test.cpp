@@ -56,9 +56,9 @@ TEST_CASE("light, expression and identity of pictures without labels") {
                of_identity = accuracies(done.out, "  fit ", "identity");
     CHECK(of_light[0] > 30);
     CHECK(of_expression[1] > 70);
-    CHECK(of_expression[1] > 2 * of_expression[2]);
+    CHECK(of_expression[1] > of_expression[2] + 30);  // of 30 people only; with more the other number falls
     CHECK(of_identity[2] > 80);
-    CHECK(of_identity[2] > 2 * of_identity[1]);
+    CHECK(of_identity[2] > of_identity[1] + 30);
 }
 
 TEST_CASE("one's own data") {
@@ -81,7 +81,7 @@ TEST_CASE("one's own data") {
         const moden::tensor<double, 2> made = moden::mode_product(factor, core, 0);
         CHECK(moden::norm(moden::tensor<double, 2>(made - data)) < 1e-3 * moden::norm(data));
     }
-    const outcome two = multilinear_fit({"--data", x, "--ranks", "2,3", "--iterations", "20", "--out", (folder / "a").string()});
+    const outcome two = multilinear_fit({"--data", x, "--ranks", "2,3", "--iterations", "20", "--double", "--out", (folder / "a").string()});
     REQUIRE_MESSAGE(two.exit_code == 0, two.err);
     CHECK(names_in(folder / "a") == std::vector<std::string>{"core.npy", "factor_0.npy", "factor_1.npy", "objective.npy"});
     const auto history = moden::io::load_npy<double, 1>(folder / "a/objective.npy");
