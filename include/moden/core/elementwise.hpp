@@ -49,6 +49,34 @@ struct add_to {
     MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] += added[i]; }
 };
 
+/// target = factor source; target may be source.
+template <class T>
+struct scaled_copy {
+    const T* source;
+    T factor;
+    T* target;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { target[i] = factor * source[i]; }
+};
+
+/// Every row of a matrix times a line of factors, in place: diag(factors) from the right.
+template <class T>
+struct multiply_columns {
+    const T* factors;
+    std::size_t columns;
+    T* matrix;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { matrix[i] *= factors[i % columns]; }
+};
+
+/// Every row of a matrix minus a line, a mean for instance; result may be the matrix.
+template <class T, class L>
+struct subtract_line {
+    const T* matrix;
+    const L* line;
+    std::size_t columns;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = static_cast<T>(static_cast<L>(matrix[i]) - line[i % columns]); }
+};
+
 /// result = left - right.
 template <class T>
 struct difference_of {

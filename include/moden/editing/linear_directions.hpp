@@ -44,17 +44,6 @@ struct column_mean {
     }
 };
 
-template <class T>
-struct subtract_mean {
-    const T* rows;
-    const double* means;
-    std::size_t size;
-    T* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const {
-        result[i] = static_cast<T>(static_cast<double>(rows[i]) - means[i % size]);
-    }
-};
-
 /// gram += weight shift shift'.
 template <class T>
 struct add_outer_product {
@@ -127,7 +116,7 @@ public:
         const auto means = policy_.template allocate<double>(size_);
         policy_.transform(size_, detail::column_mean<T>{view.data, rows, size_, means.data()}, rows);
         const auto centred = policy_.template allocate<T>(view.size());
-        policy_.transform(view.size(), detail::subtract_mean<T>{view.data, means.data(), size_, centred.data()});
+        policy_.transform(view.size(), detail::subtract_line<T, double>{view.data, means.data(), size_, centred.data()});
         policy_.template syrk<T>(T(1), transposed(row_major<const T, space>(centred.data(), rows, size_)), T(1), scatter());
         shift_mean(means.data(), rows);
     }

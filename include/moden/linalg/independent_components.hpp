@@ -45,15 +45,6 @@ struct independent_components_result {
 
 namespace detail {
 
-/// x(n, c) -= mean(c).
-template <class T>
-struct subtract_row {
-    T* x;
-    const T* mean;
-    std::size_t columns;
-    MODEN_HOST_DEVICE void operator()(std::size_t n, std::size_t c) const { x[n * columns + c] -= mean[c]; }
-};
-
 /// y <- tanh(y), in place.
 template <class T>
 struct hyperbolic_tangent {
@@ -153,7 +144,7 @@ auto independent_components(const Policy& policy, const Samples& samples, const 
         policy.transform(n, detail::fill_with<T>{weights.data(), T(1) / static_cast<T>(n)});
         policy.template gemm<T>(T(1), row_major<const T, space>(weights.data(), 1, n), x, T(0), row_major<T, space>(mean.data(), 1, d));
         const auto centred = detail::scratch_copy(policy, x);
-        policy.transform_grid(n, d, detail::subtract_row<T>{centred.data(), mean.data(), d});
+        policy.transform(n * d, detail::subtract_line<T, T>{centred.data(), mean.data(), d, centred.data()});
         const auto rows = row_major<const T, space>(centred.data(), n, d);
         const auto gram = policy.template allocate<T>(d * d), axes = policy.template allocate<T>(d * d);
         const auto variances = policy.template allocate<T>(d);

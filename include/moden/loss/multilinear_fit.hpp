@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -64,6 +65,88 @@ auto random_multilinear_factors(const Policy& policy, const extents& ranks, std:
     return factors;
 }
 
+namespace detail {
+
+/// A list of matrices whose columns are samples, as views of the policy's memory.
+template <class Policy, class Matrix>
+class sample_matrices {
+public:
+    using view = matrix_view<const value_type_of<Matrix>, typename Policy::memory_space>;
+
+    /// \throws shape_error for empty matrices or other than `samples` columns (0: as many as the first has); argument_error for NaN or infinity
+    sample_matrices(const Policy& policy, const std::vector<Matrix>& matrices, std::size_t samples, const char* function, const char* name) {
+        check_argument<Policy, Matrix>();
+        for (const Matrix& matrix : matrices) {
+            arguments_.push_back(std::make_unique<argument>(matrix));
+            views_.push_back(as_matrix(arguments_.back()->view(), function, name));
+            const view& added = views_.back();
+            const std::size_t expected = samples > 0 ? samples : views_[0].columns;
+            require<shape_error>(added.rows > 0 && added.columns > 0 && added.columns == expected, function, ": ", name, " of ", added.rows, " x ", added.columns,
+                                 " (expected ", expected, " columns, one per sample, and at least one row)");
+            require_finite(policy, added.data, added.rows * added.columns, function, name);
+        }
+    }
+
+    const std::vector<view>& views() const { return views_; }
+
+    extents rows() const {
+        extents result;
+        for (const view& matrix : views_) {
+            result.push_back(matrix.rows);
+        }
+        return result;
+    }
+
+private:
+    using argument = typename tensor_traits<Matrix>::argument;
+
+    std::vector<std::unique_ptr<argument>> arguments_ = {};  // kept, since they own what had to be copied
+    std::vector<view> views_ = {};
+};
+
+/// One core with all factors, in their order.
+inline std::vector<multilinear_term> single_term(std::size_t factors) {
+    multilinear_term term;
+    for (std::size_t f = 0; f < factors; ++f) {
+        term.factors.push_back(f);
+    }
+    return {term};
+}
+
+inline void check_multilinear_fit_options(const multilinear_fit_options& options, const char* name) {
+    const auto [of_cores, of_factors] = options.ridge;
+    require<argument_error>(options.tolerance >= 0, name, ": tolerance ", options.tolerance, " (expected at least 0)");
+    require<argument_error>(of_cores >= 0 && of_factors >= 0 && std::isfinite(of_cores + of_factors), name, ": ridge ", of_cores, " of cores and ", of_factors,
+                            " of factors (expected at least 0)");
+}
+
+/// Sweeps through factors and cores until the objective no longer falls, and notes it after each sweep.
+template <class Policy, class T>
+iteration_status alternate(multilinear_sweeps<Policy, T>& sweeps, const multilinear_fit_options& options, std::vector<double>& history) {
+    const bool ridge_sets_scales = options.ridge.of_cores + options.ridge.of_factors > 0;
+    const double rounding = std::pow(static_cast<double>(std::numeric_limits<T>::epsilon()), 2) * sweeps.weighted_squares();
+    double previous = std::numeric_limits<double>::infinity();
+    while (history.size() < options.max_iterations) {
+        sweeps.update_factors();
+        if (!ridge_sets_scales) {
+            sweeps.balance();
+        }
+        sweeps.update_cores();
+        const double objective = sweeps.objective();
+        history.push_back(objective);
+        if (options.progress && !options.progress(history.size(), objective)) {
+            return iteration_status::stopped_by_callback;
+        }
+        if (previous - objective <= options.tolerance * objective || objective <= rounding) {
+            return iteration_status::converged;
+        }
+        previous = objective;
+    }
+    return iteration_status::reached_max_iterations;
+}
+
+}  // namespace detail
+
 /// Fits multilinear models to data matrices whose samples, and not only whose labels, are all that is known: the minimum (a local
 /// one) of
 ///
@@ -95,95 +178,36 @@ auto random_multilinear_factors(const Policy& policy, const extents& ranks, std:
 template <execution_policy Policy, any_tensor Data, any_tensor Factor>
 auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const std::vector<Factor>& start, const multilinear_fit_options& options = {}) {
     using T = value_type_of<Data>;
-    using space = typename Policy::memory_space;
     static_assert(std::is_same_v<T, value_type_of<Factor>>, "moden: fit_multilinear of data and factors of different type");
     constexpr const char* name = "fit_multilinear";
-    detail::check_argument<Policy, Data>();
-    detail::check_argument<Policy, Factor>();
+    detail::check_multilinear_fit_options(options, name);
     detail::require<argument_error>(!data.empty() && !start.empty(), name, ": ", data.size(), " data matrices and ", start.size(), " factors (expected at least 1)");
-    detail::require<argument_error>(options.tolerance >= 0, name, ": tolerance ", options.tolerance, " (expected at least 0)");
-    const auto [of_cores, of_factors] = options.ridge;
-    detail::require<argument_error>(of_cores >= 0 && of_factors >= 0 && std::isfinite(of_cores + of_factors), name, ": ridge ", of_cores, " of cores and ",
-                                    of_factors, " of factors (expected at least 0)");
-    std::vector<std::unique_ptr<typename tensor_traits<Data>::argument>> data_arguments;
-    std::vector<std::unique_ptr<typename tensor_traits<Factor>::argument>> start_arguments;
-    std::vector<matrix_view<const T, space>> matrices, factors;
-    const auto checked = [&](const auto& argument, const char* what) {
-        const auto view = detail::as_matrix(argument.view(), name, what);
-        const std::size_t samples = matrices.empty() ? view.columns : matrices[0].columns;
-        detail::require<shape_error>(view.rows > 0 && view.columns > 0 && view.columns == samples, name, ": ", what, " of ", view.rows, " x ", view.columns,
-                                     " (expected ", samples, " columns, one per sample, and at least one row)");
-        detail::require_finite(policy, view.data, view.rows * view.columns, name, what);
-        return view;
-    };
-    extents rows, ranks;
-    for (const Data& x : data) {
-        data_arguments.push_back(std::make_unique<typename tensor_traits<Data>::argument>(x));
-        matrices.push_back(checked(*data_arguments.back(), "a data matrix"));
-        rows.push_back(matrices.back().rows);
+    const detail::sample_matrices<Policy, Data> observed(policy, data, 0, name, "a data matrix");
+    const std::size_t samples = observed.views()[0].columns;
+    const detail::sample_matrices<Policy, Factor> factors(policy, start, samples, name, "a starting factor");
+    const extents ranks = factors.rows();
+    const auto terms = options.terms.empty() ? detail::single_term(ranks.size()) : options.terms;
+    const auto shapes = detail::core_shapes(terms, observed.rows(), ranks, name);
+
+    detail::multilinear_sweeps<Policy, T> sweeps(policy, observed.views(), terms, shapes, ranks, options.ridge);
+    for (std::size_t f = 0; f < ranks.size(); ++f) {
+        policy.copy(factors.views()[f].data, sweeps.factor(f), ranks[f] * samples);
     }
-    for (const Factor& z : start) {
-        start_arguments.push_back(std::make_unique<typename tensor_traits<Factor>::argument>(z));
-        factors.push_back(checked(*start_arguments.back(), "a starting factor"));
-        ranks.push_back(factors.back().rows);
-    }
-    std::vector<multilinear_term> terms = options.terms;
-    if (terms.empty()) {
-        terms.emplace_back();
-        for (std::size_t f = 0; f < ranks.size(); ++f) {
-            terms[0].factors.push_back(f);
-        }
-    }
-    const auto shapes = detail::core_shapes(terms, rows, ranks, name);
-    detail::multilinear_sweeps<Policy, T> sweeps(policy, matrices, terms, shapes, ranks, options.ridge);
-    for (std::size_t f = 0; f < factors.size(); ++f) {
-        policy.copy(factors[f].data, sweeps.factor(f), ranks[f] * factors[f].columns);
-    }
+    sweeps.update_cores();
     multilinear_fit<policy_tensor<Policy, T, dynamic_order>> result;
-    double scale = 0;
-    for (std::size_t t = 0; t < terms.size(); ++t) {
-        scale += terms[t].weight * sweeps.squares()[t];
-    }
-    const auto update_cores = [&] {
-        for (std::size_t c = 0; c < shapes.size(); ++c) {
-            sweeps.update_core(c);
-        }
-    };
-    update_cores();
     if (options.method == multilinear_fit_method::lbfgs) {
-        const auto found = minimize_lbfgs(
+        auto found = minimize_lbfgs(
             policy, sweeps.parameters(), sweeps.size(), [&](const T* x, T* gradient) { return sweeps.objective_and_gradient(x, gradient); },
             {.max_iterations = options.max_iterations, .tolerance = options.tolerance, .progress = options.progress});
-        result.history = found.history;
+        result.history = std::move(found.history);
         result.iterations = found.iterations;
         result.status = found.status;
     } else {
-        double previous = std::numeric_limits<double>::infinity();
-        while (result.iterations < options.max_iterations) {
-            for (std::size_t f = 0; f < ranks.size(); ++f) {
-                sweeps.update_factor(f);
-            }
-            if (of_cores + of_factors == 0) {  // which scales a ridge prefers it finds out itself
-                sweeps.balance();
-            }
-            update_cores();
-            const double objective = sweeps.objective();
-            ++result.iterations;
-            result.history.push_back(objective);
-            // Objectives below eps of the data are rounding errors.
-            const bool done = previous - objective <= options.tolerance * objective || objective <= std::pow(std::numeric_limits<T>::epsilon(), 2) * scale;
-            previous = objective;
-            if (options.progress && !options.progress(result.iterations, objective)) {
-                result.status = iteration_status::stopped_by_callback;
-                break;
-            }
-            if (done) {
-                result.status = iteration_status::converged;
-                break;
-            }
-        }
+        result.status = detail::alternate(sweeps, options, result.history);
+        result.iterations = result.history.size();
     }
     sweeps.balance();
+
     for (std::size_t t = 0; t < terms.size(); ++t) {
         const double residual = sweeps.residual(t);
         result.objective += terms[t].weight * residual;
@@ -194,8 +218,8 @@ auto fit_multilinear(const Policy& policy, const std::vector<Data>& data, const 
         policy.copy(static_cast<const T*>(sweeps.core(c)), result.cores.back().data(), element_count(shapes[c]));
     }
     for (std::size_t f = 0; f < ranks.size(); ++f) {
-        result.factors.push_back(policy.template make_tensor<T, 2>({ranks[f], matrices[0].columns}));
-        policy.copy(static_cast<const T*>(sweeps.factor(f)), result.factors.back().data(), ranks[f] * matrices[0].columns);
+        result.factors.push_back(policy.template make_tensor<T, 2>({ranks[f], samples}));
+        policy.copy(static_cast<const T*>(sweeps.factor(f)), result.factors.back().data(), ranks[f] * samples);
     }
     return result;
 }

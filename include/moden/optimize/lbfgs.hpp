@@ -48,14 +48,6 @@ struct along {
     MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = a[i] + factor * b[i]; }
 };
 
-template <class T>
-struct scaled_copy {
-    const T* source;
-    T factor;
-    T* target;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { target[i] = factor * source[i]; }
-};
-
 /// A point on a search line: step, value, slope along the line.
 struct line_point {
     double step, value, slope;

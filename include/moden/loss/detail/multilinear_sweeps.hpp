@@ -111,13 +111,14 @@ public:
         }
         parameters_ = policy_.template allocate<T>(size);
         policy_.transform(size, fill_with<T>{parameters_.data(), T(0)});
-        // 1 / k_i in every row of a constant factor.
-        for (std::size_t t = 0; t < terms_.size(); ++t) {
-            for (std::size_t m = 0; m < terms_[t].factors.size(); ++m) {
-                const std::size_t rank = shapes_[terms_[t].core][m + 1];
-                constants_.push_back(policy_.template allocate<T>(rank));
-                policy_.transform(rank, fill_with<T>{constants_.back().data(), T(1) / static_cast<T>(rank)});
+        for (const multilinear_term& term : terms_) {
+            std::vector<buffer_of<Policy, T>> of_modes;
+            for (std::size_t m = 0; m < term.factors.size(); ++m) {
+                const std::size_t rank = term.factors[m] == constant_factor ? shapes_[term.core][m + 1] : 0;
+                of_modes.push_back(policy_.template allocate<T>(rank));
+                policy_.transform(rank, fill_with<T>{of_modes.back().data(), T(1) / static_cast<T>(rank)});
             }
+            constants_.push_back(std::move(of_modes));
         }
         for (const const_view& x : data_) {
             squares_.push_back(sum_of_squares(policy_, x.data, x.rows * x.columns));
@@ -129,6 +130,15 @@ public:
     T* core(std::size_t c) { return parameters_.data() + core_offsets_[c]; }
     T* factor(std::size_t f) { return parameters_.data() + factor_offsets_[f]; }
     const std::vector<double>& squares() const { return squares_; }
+
+    /// The objective of cores of zeros, without the ridge term.
+    double weighted_squares() const {
+        double sum = 0;
+        for (std::size_t t = 0; t < terms_.size(); ++t) {
+            sum += terms_[t].weight * squares_[t];
+        }
+        return sum;
+    }
 
     /// |X - X^|^2 of one term.
     double residual(std::size_t t) const {
@@ -178,6 +188,18 @@ public:
             }
         }
         return sum;
+    }
+
+    void update_cores() {
+        for (std::size_t c = 0; c < shapes_.size(); ++c) {
+            update_core(c);
+        }
+    }
+
+    void update_factors() {
+        for (std::size_t f = 0; f < ranks_.size(); ++f) {
+            update_factor(f);
+        }
     }
 
     /// The best core for the factors: (sum w K K' + ridge I) B' = sum w K X'.
@@ -273,7 +295,6 @@ private:
         return ridge_.of_cores * sum_of_squares(policy_, parameters, first) + ridge_.of_factors * sum_of_squares(policy_, parameters + first, size() - first);
     }
 
-
     static double precision() { return 10 * static_cast<double>(std::numeric_limits<T>::epsilon()); }
 
     void add(const T* source, std::size_t count, double weight, T* target) const {
@@ -290,20 +311,12 @@ private:
         }
     }
 
-    const T* constant(std::size_t t, std::size_t m) const {
-        std::size_t index = m;
-        for (std::size_t before = 0; before < t; ++before) {
-            index += terms_[before].factors.size();
-        }
-        return constants_[index].data();
-    }
-
     multilinear_problem<Policy, T> problem_of(std::size_t t, const T* parameters) const {
         const multilinear_term& term = terms_[t];
         std::vector<const_view> factors;
         for (std::size_t m = 0; m < term.factors.size(); ++m) {
             const std::size_t f = term.factors[m];
-            factors.push_back(f == constant_factor ? row_major<const T, space>(constant(t, m), shapes_[term.core][m + 1], 1)
+            factors.push_back(f == constant_factor ? row_major<const T, space>(constants_[t][m].data(), shapes_[term.core][m + 1], 1)
                                                    : row_major<const T, space>(parameters + factor_offsets_[f], ranks_[f], samples_));
         }
         return {policy_, tensor_view<const T, space>{parameters + core_offsets_[term.core], shapes_[term.core]}, std::move(factors), "fit_multilinear"};
@@ -336,7 +349,7 @@ private:
         extents reduced = shape, rank_last{0}, rank_first{0, mode + 1};
         for (std::size_t m = 0; m < term.factors.size(); ++m) {
             if (term.factors[m] == constant_factor) {
-                given.push_back({m + 1, row_major<const T, space>(constant(t, m), 1, shape[m + 1])});
+                given.push_back({m + 1, row_major<const T, space>(constants_[t][m].data(), 1, shape[m + 1])});
                 reduced[m + 1] = 1;
             } else if (m != mode) {
                 result.modes.push_back(m);
@@ -402,7 +415,7 @@ private:
     std::size_t samples_;
     std::vector<std::size_t> core_offsets_ = {}, factor_offsets_ = {};
     buffer_of<Policy, T> parameters_ = {};
-    std::vector<buffer_of<Policy, T>> constants_ = {};
+    std::vector<std::vector<buffer_of<Policy, T>>> constants_ = {};  ///< of a term's modes: 1 / k_i in every row where its factor is constant
     std::vector<double> squares_ = {};
 };
 

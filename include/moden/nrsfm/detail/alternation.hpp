@@ -193,7 +193,7 @@ public:
     /// alpha_nk *= factors[k].
     void scale_coefficients(const std::vector<double>& factors) {
         const auto scales = uploaded(policy_, factors);
-        policy_.transform(tracks_.frames * count_, scale_columns{scales.data(), count_, coefficients_.data()});
+        policy_.transform(tracks_.frames * count_, multiply_columns<double>{scales.data(), count_, coefficients_.data()});
     }
 
     /// Cameras M -> M A and shapes S -> A^-1 S, directions with them; nothing that is seen changes. 3 x 3 matrices.
@@ -223,7 +223,7 @@ public:
         policy_.transform(p, centre_line{tracks_.points, shapes_.data(), sums.data()}, tracks_.points);
         policy_.transform(tracks_.frames, move_translation{cameras_.data(), coefficients_.data(), directions.data(), count_, sums.data(), translations_.data()},
                           2 * p);
-        policy_.transform(tracks_.frames * p, subtract_line{sums.data(), p, means_.data()});  // they belonged to the shapes before
+        policy_.transform(tracks_.frames * p, subtract_line<double, double>{means_.data(), sums.data(), p, means_.data()});  // they belonged to the shapes before
     }
 
     /// Cameras, rigid shape and translations of a factorization without coefficients, of the same tracks.

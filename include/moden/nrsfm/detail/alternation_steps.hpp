@@ -169,13 +169,6 @@ struct solve_point {
     }
 };
 
-struct scale_columns {
-    const double* factors;
-    std::size_t columns;
-    double* matrix;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { matrix[i] *= factors[i % columns]; }
-};
-
 /// M <- M A.
 struct multiply_camera {
     std::array<double, 9> matrix;
@@ -256,14 +249,6 @@ struct move_translation {
             }
         }
     }
-};
-
-/// Takes one line of numbers from every row.
-struct subtract_line {
-    const double* line;
-    std::size_t size;
-    double* rows;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { rows[i] -= line[i % size]; }
 };
 
 }  // namespace moden::detail

@@ -76,7 +76,7 @@ public:
     /// Given U, for directions that were longer by the factors that directions_from has left.
     void components_from(const T* components) {
         policy_.copy(components, u_.data(), entries_);
-        policy_.transform(entries_, scale_components<T>{sums_.data(), count_, u_.data()});
+        policy_.transform(entries_, multiply_columns<T>{sums_.data(), count_, u_.data()});
         update_products_of_components();
     }
 

@@ -158,15 +158,6 @@ struct normalize_direction {
     }
 };
 
-/// U_sp *= factors_p.
-template <class T>
-struct scale_components {
-    const T* factors;
-    std::size_t count;
-    T* components;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { components[i] *= factors[i % count]; }
-};
-
 /// 2 (U G - C) + alpha sign(U).
 template <class T>
 struct component_gradient {

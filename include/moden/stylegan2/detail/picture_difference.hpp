@@ -7,19 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include <moden/core/elementwise.hpp>
 #include <moden/maps/detail/tile_transform.hpp>
 #include <moden/stylegan2/detail/layer_operations.hpp>
 #include <moden/stylegan2/detail/weights.hpp>
 
 namespace moden::stylegan2::detail {
-
-template <class T>
-struct subtract_elements {
-    const T* a;
-    const T* b;
-    T* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = a[i] - b[i]; }
-};
 
 /// Means over 2 x 2 pixels.
 template <class Policy, class T>
@@ -49,7 +42,7 @@ public:
     buffer operator()(const T* pictures, std::vector<double>& squares, std::vector<double>& objective) const {
         std::vector<buffer> differences;
         differences.push_back(policy_.template allocate<T>(images_.size()));
-        policy_.transform(images_.size(), subtract_elements<T>{pictures, targets_, differences.front().data()});
+        policy_.transform(images_.size(), moden::detail::difference_of<T>{pictures, targets_, differences.front().data()});
         std::vector<image_extents> extents{images_};
         for (std::size_t scale = 1; scale < scales_; ++scale) {
             differences.push_back(halve(policy_, static_cast<const T*>(differences.back().data()), extents.back(),
@@ -68,7 +61,7 @@ public:
         for (std::size_t scale = scales_; scale-- > 0;) {
             const image_extents& here = extents[scale];
             const double weight = 2 / static_cast<double>(here.image_pixels() * here.channels);
-            policy_.transform(here.size(), scale_elements<T>{differences[scale].data(), static_cast<T>(weight)});
+            policy_.transform(here.size(), moden::detail::scaled_copy<T>{differences[scale].data(), static_cast<T>(weight), differences[scale].data()});
             if (scale + 1 < scales_) {
                 const image_extents& small = extents[scale + 1];
                 moden::detail::transform_tiles<moden::detail::halve_by_mean_adjoint, store::add>(

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <moden/core/elementwise.hpp>
 #include <moden/core/random.hpp>
 #include <moden/stylegan2/architecture.hpp>
 #include <moden/stylegan2/detail/layer_operations.hpp>
@@ -208,7 +209,7 @@ private:
             moden::fill_normal(policy_, noise + n * pixels, pixels, options_.noise_seed,
                                (options_.first_sample + n) * streams_per_sample + index);
         }
-        policy_.transform(block_.stack.samples * pixels, scale_elements<T>{noise, strength});
+        policy_.transform(block_.stack.samples * pixels, moden::detail::scaled_copy<T>{noise, strength, noise});
     }
 
     void add_to_picture(std::size_t index) {

@@ -22,14 +22,7 @@ namespace moden::stylegan2::detail {
 
 using moden::detail::buffer_of;
 
-/// Loop bodies: data * factor, data^2 summed over filters, a copy transposed.
-template <class T>
-struct scale_elements {
-    T* data;
-    T factor;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { data[i] *= factor; }
-};
-
+/// Loop bodies: data^2 summed over filters, a copy transposed.
 template <class T>
 struct sum_filter_squares {
     const T* weights;
@@ -131,7 +124,7 @@ public:
         require<io_error>(bad == 0, context_, ": tensor ", io::detail::in_quotes(name), " holds ", bad,
                           " values that are NaN or infinite", sizeof(T) == sizeof(float) ? " in single precision" : "");
         if (factor != 1) {
-            policy_.transform(host.size(), scale_elements<T>{result.data(), static_cast<T>(factor)});
+            policy_.transform(host.size(), moden::detail::scaled_copy<T>{result.data(), static_cast<T>(factor), result.data()});
         }
         return result;
     }
