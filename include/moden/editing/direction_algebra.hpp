@@ -88,12 +88,11 @@ struct interpolate_row {
         const double t = positions[position_count == 1 ? 0 : n];
         double weight_a = 1 - t, weight_b = t, scale = 1, length_a = 1, length_b = 1;
         if (path == interpolation_path::spherical) {
-            double aa = 0, bb = 0, ab = 0;
+            double aa = 0, bb = 0;
             for (std::size_t i = 0; i < size; ++i) {
                 const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
                 aa += x * x;
                 bb += y * y;
-                ab += x * y;
             }
             length_a = std::sqrt(aa);
             length_b = std::sqrt(bb);

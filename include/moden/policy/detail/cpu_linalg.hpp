@@ -106,11 +106,8 @@ void tridiagonal_eigh(const T* diagonal, const T* off_diagonal, T* values, host_
                          support.data(), &try_accuracy, work.data(), &lwork, integer_work.data(), &liwork,
                          &info_of_vectors, 1, 1);
     };
-    [[maybe_unused]] const bool worthwhile = size >= 128 && available_threads() > 1;
-#pragma omp parallel for schedule(static) num_threads(2) if (worthwhile)
-    for (int part = 0; part < 2; ++part) {
-        part == 0 ? find_vectors() : find_values();
-    }
+    const bool worthwhile = size >= 128 && available_threads() > 1;
+    divide_among(worthwhile ? 2 : 1, 2, [&](std::size_t part) { part == 0 ? find_vectors() : find_values(); });
     check_info(info_of_values, "sterf");
     if (info_of_vectors > 0) {
         // Given up, as on some matrices that rounding makes of a multiple of the identity; divide and conquer does not.
