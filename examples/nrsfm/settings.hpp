@@ -34,7 +34,8 @@ struct settings {
 inline void add_options(CLI::App& app, settings& wanted) {
     static const std::map<std::string, moden::camera_model> cameras{
         {"unit", moden::camera_model::unit}, {"scaled", moden::camera_model::scaled_orthographic}, {"affine", moden::camera_model::affine}};
-    static const std::map<std::string, moden::basis_choice> bases{{"principal", moden::basis_choice::principal_components}, {"joint", moden::basis_choice::joint}};
+    static const std::map<std::string, moden::basis_choice> bases{{"principal", moden::basis_choice::principal_components}, {"independent", moden::basis_choice::independent_components},
+                                                                  {"joint", moden::basis_choice::joint}};
     static const std::map<std::string, image_rows> directions{{"down", image_rows::down}, {"up", image_rows::up}};
     const auto counted = [&](const char* name, std::size_t& value, const char* text, std::size_t least, std::size_t most) {
         return app.add_option(name, value, text)->check(CLI::Range(least, most).description(""))->type_name("N");
@@ -49,7 +50,7 @@ inline void add_options(CLI::App& app, settings& wanted) {
     app.add_option("--cameras", wanted.cameras, "unit, scaled (default: a scale per frame) or affine")
         ->transform(CLI::CheckedTransformer(cameras).description(""))
         ->type_name("NAME");
-    app.add_option("--basis", wanted.basis, "principal (default): principal components of what is not rigid; joint: rounds of\nleast squares from there, better and slower")
+    app.add_option("--basis", wanted.basis, "principal (default): principal components of what is not rigid; independent: those\nturned to independent ones; joint: rounds of least squares, better and slower")
         ->transform(CLI::CheckedTransformer(bases).description(""))
         ->type_name("NAME");
     app.add_option("--shrinkage", wanted.shrinkage, "of coefficients that a frame says little about; default 0.1, 0: none")

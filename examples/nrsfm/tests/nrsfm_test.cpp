@@ -88,6 +88,19 @@ TEST_CASE("faces") {
     CHECK(number_after(done.out, "rotations       off by") < 6);
     CHECK(moden::io::load_npy<float, 3>(folder / "a/shapes.npy").shape()[2] == 68);
     CHECK(moden::io::read_png(folder / "a/basis.png").shape()[1] > 1000);
+    // Whoever the people are, basis shapes never lose against the rigid shape, in the images and, with default options, in space.
+    for (const std::string seed : {"2", "3"}) {
+        for (const std::string rank : {"4", "20"}) {
+            const outcome more = nrsfm({"--frames", "200", "--seed", seed, "--rank", rank, "--out", (folder / "b").string()});
+            REQUIRE_MESSAGE(more.exit_code == 0, more.err);
+            INFO(more.out);
+            CHECK(number_after(more.out, "reprojection   ") < number_after(more.out, "rigid shape alone"));
+            for (const char* scope : {"one alignment", "one per frame"}) {
+                const std::string of_scope = more.out.substr(more.out.find(scope));
+                CHECK(number_after(of_scope, scope) < number_after(of_scope, "of the rigid shape      "));
+            }
+        }
+    }
     // In a folder with results of another rank nothing of them stays.
     const outcome again = nrsfm({"--frames", "400", "--rank", "5", "--basis", "joint", "--noise", "0", "--out", (folder / "a").string()});
     REQUIRE_MESSAGE(again.exit_code == 0, again.err);

@@ -258,6 +258,14 @@ struct move_translation {
     }
 };
 
+/// Adds one line of numbers to every row.
+struct add_line {
+    const double* line;
+    std::size_t size;
+    double* rows;
+    MODEN_HOST_DEVICE void operator()(std::size_t n, std::size_t j) const { rows[n * size + j] += line[j]; }
+};
+
 /// Takes one line of numbers from every row.
 struct subtract_line {
     const double* line;
