@@ -19,6 +19,8 @@
                                              iterations of Adam
     spherical_k_means/SHAPE/kK/DTYPE         K clusters of SHAPE vectors, a fixed number of iterations
     ward_linkage/SHAPE/DTYPE                 of SHAPE vectors
+    nrsfm/SHAPE/kK/DTYPE                     rank-one structure from motion with K basis shapes of SHAPE frames x points
+    shape_fit/SHAPE/kK/DTYPE                 parameters of SHAPE sets x points of landmarks in a model of K basis shapes
 """
 from __future__ import annotations
 
@@ -54,6 +56,8 @@ PEERS: dict[str, tuple[str, ...]] = {
     "localized_dictionary": ("torch",),
     "spherical_k_means": ("scikit-learn", "numpy-handwritten"),
     "ward_linkage": ("scipy",),
+    "nrsfm": ("torch",),
+    "shape_fit": ("scipy", "torch"),
 }
 ALL_PEERS = (
     *("numpy", "scipy", "scikit-learn", "scikit-learn-ridge", "tensorly-numpy", "tensorly-torch", "tntorch", "torch"),
@@ -61,6 +65,7 @@ ALL_PEERS = (
 )
 # What these peers do is in a file per subject.
 METHODS = ("least_squares", "multilinear_loss", "localized_dictionary", "spherical_k_means", "ward_linkage")
+MOTION = ("nrsfm", "shape_fit")
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Case:
     mode: int = 0
     matrix_rows: int = 0  # J of a mode product
     ranks: tuple[int, ...] = ()  # Tucker ranks
-    rank: int = 0  # CP rank, columns of an SVD, components, or clusters
+    rank: int = 0  # CP rank, columns of an SVD, components, clusters, or basis shapes
     # StyleGAN2:
     operation: str = ""  # "forward", "jvp" or "vjp"
     count: int = 1  # of tangents or cotangents
@@ -116,7 +121,7 @@ def parse(name: str) -> Case:
         return _parse_stylegan2(name)
     if kind == "tensor_model":
         return _parse_tensor_model(name)
-    if kind in METHODS:
+    if kind in METHODS + MOTION:
         return _parse_method(name)
     try:
         shape = tuple(int(extent) for extent in parts[0].split("x"))
@@ -163,6 +168,7 @@ def _parse_tensor_model(name: str) -> Case:
 def _parse_method(name: str) -> Case:
     match = re.fullmatch(r"(\w+)/(\d+(?:x\d+)+)(?:/([tnpk])([1-9]\d*))?(?:/(factors)|/(to)([1-9]\d*))?/(f32|f64)", name)
     letters = {"least_squares": "t", "multilinear_loss": "n", "localized_dictionary": "p", "spherical_k_means": "k", "ward_linkage": None}
+    letters |= dict.fromkeys(MOTION, "k")
     if not match or match[3] != letters[match[1]]:
         raise ValueError(f"cannot read the case name '{name}'")
     kind, shape, letter, number, factors, to, iterations, dtype = match.groups()

@@ -16,7 +16,7 @@ Always the same numbers for the same case (PCG64, seed below). What is written:
                    its rows orthogonal as an HOSVD's),
                    factor_n.npy, codes.npy (N x I_0: of random parameters around the average, plus 10 % noise), and
                    objective.npy: what tensor_model_peer.reference_objective reaches, per code
-    the methods of cases.METHODS: see make_inputs and reference in the peers' files
+    the methods of cases.METHODS and cases.MOTION: see make_inputs and reference in the peers' files
 reference.npy is written for mode_product, mttkrp, khatri_rao, reconstruct, stylegan2 and the methods.
 """
 from __future__ import annotations
@@ -153,6 +153,14 @@ def make(case: Case) -> dict[str, np.ndarray]:
             import clustering_peer
 
             return clustering_peer.make_points(rng, shape, dtype)
+        case "nrsfm":
+            import nrsfm_peer
+
+            return nrsfm_peer.make_inputs(rng, shape, case.rank, dtype)
+        case "shape_fit":
+            import shape_fit_peer
+
+            return shape_fit_peer.make_inputs(rng, shape, case.rank, dtype)
     raise ValueError(f"no inputs for {case.name}")
 
 
@@ -175,6 +183,14 @@ def reference(case: Case, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
             import clustering_peer
 
             return clustering_peer.reference(case, arrays)
+        case "nrsfm":
+            import nrsfm_peer
+
+            return nrsfm_peer.reference(case, arrays)
+        case "shape_fit":
+            import shape_fit_peer
+
+            return shape_fit_peer.reference(arrays)
     if case.kind not in ("mode_product", "mttkrp", "khatri_rao", "reconstruct"):
         return None
     wide = {name: array.astype(np.float64) for name, array in arrays.items()}

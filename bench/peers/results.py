@@ -67,6 +67,14 @@ def relative_error(
         import multilinear_loss_peer
 
         return multilinear_loss_peer.relative_error(result, reference)
+    if case.kind == "nrsfm":
+        import nrsfm_peer
+
+        return nrsfm_peer.relative_error(result, reference)
+    if case.kind == "shape_fit":
+        import shape_fit_peer
+
+        return shape_fit_peer.relative_error(to_numpy(result), reference)
     if case.kind in ("spherical_k_means", "ward_linkage"):
         import clustering_peer
 

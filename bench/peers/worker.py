@@ -22,6 +22,8 @@ WARM_UP_LIMIT = 5.0  # seconds: below it, memory is taken from a second call, af
 
 
 def make_variants(peer: str, case: Any, inputs: dict, folder: Path) -> dict[str, Callable[[], Any]]:
+    import numpy as np
+
     if case.kind == "stylegan2":
         import stylegan2_model
         import stylegan2_peer
@@ -48,6 +50,15 @@ def make_variants(peer: str, case: Any, inputs: dict, folder: Path) -> dict[str,
         import clustering_peer
 
         return clustering_peer.variants(peer, case, inputs)
+    if case.kind in ("nrsfm", "shape_fit"):
+        exact = np.load(folder / "reference.npy")
+        if case.kind == "nrsfm":
+            import nrsfm_peer
+
+            return nrsfm_peer.variants(case, inputs, exact)
+        import shape_fit_peer
+
+        return shape_fit_peer.variants(peer, inputs, exact)
     if peer == "numpy":
         import numpy_peer as module
     elif peer == "numpy-handwritten":
@@ -94,6 +105,10 @@ class Worker:
             import dictionary_peer
 
             self.parts = self.case.count / dictionary_peer.TIMED_ITERATIONS
+        if self.case.kind == "shape_fit" and peer == "scipy":
+            import shape_fit_peer
+
+            self.parts = self.case.shape[0] / shape_fit_peer.TIMED_SETS
         self.inputs = inputs
         small = np.ones((256, 256), self.case.dtype)
         small @ small  # starts the threads of the BLAS before memory is measured

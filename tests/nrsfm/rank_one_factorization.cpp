@@ -196,6 +196,34 @@ TEST_CASE_TEMPLATE("joint rounds never go up, and explain planted scenes as well
     CHECK(refined.objective <= squared_residual(truth.tracks, truth.cameras, truth.shapes, truth.translations));
 }
 
+TEST_CASE_TEMPLATE("independent components span what principal components span, and find patterns of few points", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    const typename Cell::policy policy{};
+    scene truth({.frames = 400, .points = 68, .basis = 8, .seed = 2});
+    number_source next(79);
+    for (double& x : truth.basis.data) {  // about a fifth of the points
+        const double size = next();
+        x = next() > 0.6 ? size : 0.02 * size;
+    }
+    scene::centre(truth.basis);
+    scene::normalize(truth.basis);
+    truth.project();
+    const auto tracks = to_policy(policy, to_tensor<T, 3>(truth.tracks));
+    const auto of = [&](moden::basis_choice basis) { return moden::rank_one_factorization(policy, tracks, {.basis_shapes = 8, .basis = basis, .shrinkage = 0}); };
+    const auto principal = of(moden::basis_choice::principal_components), independent = of(moden::basis_choice::independent_components);
+    const array before = to_array(policy, principal.basis), after = to_array(policy, independent.basis);
+    CHECK(independent.rigid_objective == doctest::Approx(principal.rigid_objective));
+    // The same span: the product of orthonormal bases is orthogonal.
+    const array turn = matmul(after, transpose(before));
+    CHECK(largest_difference(matmul(turn, transpose(turn)), matmul(after, transpose(after))) <= 1e-9 + 20 * Cell::eps);
+    CHECK(std::abs(frobenius(turn) - std::sqrt(8.0)) <= 1e-9 + 20 * Cell::eps);
+    // Principal components mix patterns that move along different directions more than these do.
+    CHECK(independent.objective < 0.9 * principal.objective);
+    CHECK(independent.objective == doctest::Approx(squared_residual(truth.tracks, to_array(policy, independent.cameras), to_array(policy, moden::rank_one_shapes(policy, independent)),
+                                                                    to_array(policy, independent.translations)))
+                                       .epsilon(1e-6 + 2000 * Cell::eps));
+}
+
 TEST_CASE_TEMPLATE("frames may come in any order, images in any unit, and the number of basis shapes is found", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};
@@ -218,6 +246,9 @@ TEST_CASE_TEMPLATE("frames may come in any order, images in any unit, and the nu
     CHECK(largest_difference(to_array(policy, second.directions), to_array(policy, first.directions)) <= tolerance);
     CHECK(largest_difference(to_array(policy, third.basis), to_array(policy, first.basis)) <= tolerance);
     CHECK(largest_difference(scaled(to_array(policy, third.coefficients), 1.0 / 64), to_array(policy, first.coefficients)) <= tolerance);
+    // Three that are well apart are three: with many frames that hardly deform along the same pattern, components do not mix them.
+    const scene three({.frames = 400, .points = 20, .basis = 3, .angle = 0.9, .deformation = 0.2, .noise = 0.02, .seed = 5});
+    CHECK(fit(three.tracks, 0).coefficients.shape()[1] == 3);
     // A rigid scene needs no basis shape.
     const scene rigid({.frames = 40, .points = 12, .noise = 0.01, .seed = 2});
     const auto none = fit(rigid.tracks, 0);

@@ -202,6 +202,73 @@ TEST_CASE_TEMPLATE("parameters of landmarks are found again", Cell, MODEN_TEST_C
     CHECK(moden::fit_shape_parameters(policy, model, to_policy(policy, random_tensor<T, 3>({0, 2, 20}, 1))).parameters.shape()[0] == 0);
 }
 
+TEST_CASE_TEMPLATE("weights of landmarks, and landmarks that are not there", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    const typename Cell::policy policy{};
+    const scene world({.points = 20, .basis = 3, .seed = 4});
+    const auto model = model_of<T>(policy, world);
+    const array q = random_parameters(30, 3, 19), exact = landmarks_of(world, q);
+    array seen = exact, confidences({30, 20});
+    number_source next(8);
+    for (std::size_t n = 0; n < 30; ++n) {
+        for (std::size_t l = 0; l < 20; ++l) {
+            confidences(n, l) = (n + 3 * l) % 4 == 0 ? 0 : 1 + 0.5 * next();
+            if (confidences(n, l) == 0) {
+                seen.at({n, 0, l}) = std::numeric_limits<double>::quiet_NaN();
+            }
+        }
+    }
+    const auto landmarks = to_policy(policy, to_tensor<T, 3>(seen));
+    const auto weights = to_policy(policy, to_tensor<T, 2>(confidences));
+    //! [weights]
+    const auto found = moden::fit_shape_parameters(policy, model, landmarks, weights);  // N x L, 0 where nothing was seen
+    //! [weights]
+    CHECK(found.status == moden::iteration_status::converged);
+    CHECK(largest_difference(to_array(policy, found.parameters), q) <= 2e4 * Cell::eps);  // a quarter of the points less than above
+    // Equal weights are none, whatever their size, and the objective counts them.
+    array noisy = exact, twos({30, 20}, 2);
+    for (double& x : noisy.data) {
+        x += 0.02 * next();
+    }
+    const auto blurred = to_policy(policy, to_tensor<T, 3>(noisy));
+    const auto plain = moden::fit_shape_parameters(policy, model, blurred);
+    const auto even = moden::fit_shape_parameters(policy, model, blurred, to_policy(policy, to_tensor<T, 2>(twos)));
+    CHECK(largest_difference(to_array(policy, even.parameters), to_array(policy, plain.parameters)) <= 1e-5 + 2e4 * Cell::eps);
+    CHECK(even.objective == doctest::Approx(2 * plain.objective).epsilon(1e-6));
+    // The objective is the weighted sum of squares, and it is stationary: a little more of any parameter does not lower it.
+    const auto weighted = moden::fit_shape_parameters(policy, model, blurred, weights);
+    const array fitted = to_array(policy, weighted.parameters), objectives = to_array(policy, weighted.objectives);
+    const auto cost = [&](const array& parameters, std::size_t n) {
+        const array made = landmarks_of(world, parameters);
+        double sum = 0;
+        for (std::size_t i = 0; i < 40; ++i) {
+            sum += confidences(n, i % 20) * std::pow(made.data[n * 40 + i] - noisy.data[n * 40 + i], 2);
+        }
+        return sum;
+    };
+    for (const std::size_t n : {0U, 17U}) {
+        CHECK(objectives.data[n] == doctest::Approx(cost(fitted, n)).epsilon(1e-6 + 1e5 * Cell::eps));
+        for (std::size_t j = 0; j < 11; ++j) {
+            for (const double step : {-1e-3, 1e-3}) {
+                array moved = fitted;
+                moved(n, j) += step;
+                CHECK(cost(moved, n) >= cost(fitted, n) * (1 - 1e-6));
+            }
+        }
+    }
+    const auto fit = [&](const array& with) { return moden::fit_shape_parameters(policy, model, blurred, to_policy(policy, to_tensor<T, 2>(with))); };
+    CHECK_THROWS_WITH_AS(moden::fit_shape_parameters(policy, model, landmarks, to_policy(policy, to_tensor<T, 2>(twos))), doctest::Contains("whose weight is not 0"),
+                         moden::argument_error);
+    CHECK_THROWS_WITH_AS(fit(array({30, 19}, 1)), doctest::Contains("weights of 30 x 19"), moden::shape_error);
+    twos(3, 4) = -1;
+    CHECK_THROWS_WITH_AS(fit(twos), doctest::Contains("1 weights that are negative"), moden::argument_error);
+    for (std::size_t l = 0; l < 20; ++l) {
+        twos(3, l) = l < 5 ? 1 : 0;
+    }
+    CHECK_THROWS_WITH_AS(fit(twos), doctest::Contains("frame 3 has 5 observed points (expected at least 6)"), moden::argument_error);
+    CHECK(moden::fit_shape_parameters(policy, model, blurred, to_policy(policy, to_tensor<T, 2>(twos)), {.shrinkage = 0.1}).unconverged == 0);
+}
+
 TEST_CASE_TEMPLATE("errors of reconstructions know no rotation, scale, reflection or place", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};

@@ -38,16 +38,13 @@ MODEN_HOST_DEVICE inline void decompose_camera(const double* m, double negligibl
     const double size = std::sqrt(dot3(m, m) + dot3(m + 3, m + 3));
     double k22 = std::sqrt(dot3(m + 3, m + 3));
     k22 = k22 > negligible * size ? k22 : 0;
-    double k12 = 0;
-    if (k22 > 0) {
-        for (int i = 0; i < 3; ++i) {
-            r2[i] = m[3 + i] / k22;
-        }
-        k12 = dot3(m, r2);
+    for (int i = 0; i < 3; ++i) {
+        r2[i] = k22 > 0 ? m[3 + i] / k22 : 0;
     }
+    const double k12 = dot3(m, r2);
     double rest[3];
     for (int i = 0; i < 3; ++i) {
-        rest[i] = k22 > 0 ? m[i] - k12 * r2[i] : m[i];
+        rest[i] = m[i] - k12 * r2[i];
     }
     double k11 = std::sqrt(dot3(rest, rest));
     k11 = k11 > negligible * size ? k11 : 0;
@@ -153,8 +150,11 @@ struct euler_angles_step {
     }
 };
 
-inline void check_cameras(const extents& shape, std::size_t rows, const char* function, const char* name) {
-    require<shape_error>(shape.size() == 3 && shape[1] == rows && shape[2] == 3, function, ": ", name, " of ", shape, " (expected N x ", rows, " x 3)");
+/// N x rows x 3 and finite.
+template <class Policy, class View>
+void check_cameras(const Policy& policy, const View& view, std::size_t rows, const char* function, const char* name) {
+    require<shape_error>(view.shape.size() == 3 && view.shape[1] == rows && view.shape[2] == 3, function, ": ", name, " of ", view.shape, " (expected N x ", rows, " x 3)");
+    require_finite(policy, view.data, view.size(), function, message("the tensor of ", name).c_str());
 }
 
 }  // namespace detail
@@ -178,8 +178,7 @@ auto decompose_cameras(const Policy& policy, const Cameras& cameras) {
     using T = value_type_of<Cameras>;
     const auto argument = detail::evaluate(policy, cameras);
     const auto& view = argument.view();
-    detail::check_cameras(view.shape, 2, "decompose_cameras", "cameras");
-    detail::require_finite(policy, view.data, view.size(), "decompose_cameras", "the tensor of cameras");
+    detail::check_cameras(policy, view, 2, "decompose_cameras", "cameras");
     const std::size_t count = view.shape[0];
     camera_decomposition<policy_tensor<Policy, T, 2>, policy_tensor<Policy, T, 3>> result{
         policy.template make_tensor<T, 2>({count, 3}), policy.template make_tensor<T, 2>({count, 3}), policy.template make_tensor<T, 3>({count, 3, 3})};
@@ -236,8 +235,7 @@ auto euler_angles(const Policy& policy, const Rotations& rotations) {
     using T = value_type_of<Rotations>;
     const auto argument = detail::evaluate(policy, rotations);
     const auto& view = argument.view();
-    detail::check_cameras(view.shape, 3, "euler_angles", "rotations");
-    detail::require_finite(policy, view.data, view.size(), "euler_angles", "the tensor of rotations");
+    detail::check_cameras(policy, view, 3, "euler_angles", "rotations");
     auto result = policy.template make_tensor<T, 2>({view.shape[0], 3});
     policy.transform(view.shape[0], detail::euler_angles_step<T>{view.data, result.data()}, 32);
     return result;

@@ -94,10 +94,10 @@ struct shape_moments {
 };
 
 /// The c R that brings S^ to S best, from A = S^ S' and |S^|^2.
-MODEN_HOST_DEVICE inline void best_similarity(const double* a, double square, bool scaled, bool mirrored_too, double* result) {
+MODEN_HOST_DEVICE inline void best_similarity(const double* a, double square, alignment_scale size, alignment_reflection reflection, double* result) {
     double negative[9], other[9];
     double gain = best_rotation(a, result);
-    if (mirrored_too) {
+    if (reflection == alignment_reflection::allowed) {
         for (int i = 0; i < 9; ++i) {
             negative[i] = -a[i];
         }
@@ -109,7 +109,7 @@ MODEN_HOST_DEVICE inline void best_similarity(const double* a, double square, bo
             }
         }
     }
-    const double scale = scaled ? (square > 0 ? gain / square : 0.0) : 1.0;
+    const double scale = size == alignment_scale::fitted ? (square > 0 ? gain / square : 0.0) : 1.0;
     for (int i = 0; i < 9; ++i) {
         result[i] *= scale;
     }
@@ -123,13 +123,14 @@ struct aligned_distances {
     std::size_t points;
     const double* sums;
     const double* shared;  ///< the alignment of all frames; null: each its own
-    bool scaled, mirrored_too;
+    alignment_scale size;
+    alignment_reflection reflection;
     double* result;        ///< N x 2
     MODEN_HOST_DEVICE void operator()(std::size_t n) const {
         const double* sum = sums + n * shape_moments<T>::size;
         double own[9];
         if (shared == nullptr) {
-            best_similarity(sum, sum[9], scaled, mirrored_too, own);
+            best_similarity(sum, sum[9], size, reflection, own);
         } else {
             for (int i = 0; i < 9; ++i) {
                 own[i] = shared[i];
@@ -186,20 +187,19 @@ reconstruction_error_result reconstruction_error(const Policy& policy, const Est
     const auto sums = policy.template allocate<double>(frames * size);
     policy.transform(frames, detail::shape_moments<T>{x.data, y.data, points, sums.data()}, 12 * points);
     const auto moments = detail::to_vector<Policy, double>(policy, sums.data(), frames * size);
-    const bool scaled = options.scale == alignment_scale::fitted, mirrored = options.reflection == alignment_reflection::allowed;
     std::vector<double> shared(9);
     if (options.scope == alignment_scope::sequence) {
         std::vector<double> total(size, 0.0);
         for (std::size_t i = 0; i < moments.size(); ++i) {
             total[i % size] += moments[i];
         }
-        detail::best_similarity(total.data(), total[9], scaled, mirrored, shared.data());
+        detail::best_similarity(total.data(), total[9], options.scale, options.reflection, shared.data());
     }
     const auto placed = detail::uploaded(policy, shared);
     const auto distances = policy.template allocate<double>(2 * frames);
     policy.transform(frames,
                      detail::aligned_distances<T>{x.data, y.data, points, sums.data(), options.scope == alignment_scope::sequence ? placed.data() : nullptr,
-                                                  scaled, mirrored, distances.data()},
+                                                  options.scale, options.reflection, distances.data()},
                      12 * points);
     const auto found = detail::to_vector<Policy, double>(policy, distances.data(), 2 * frames);
     reconstruction_error_result result;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -33,8 +34,9 @@ enum class direction_method {
 
 /// Where the rows b_k come from.
 enum class basis_choice {
-    principal_components,  ///< the leading right singular vectors of the residual: orthonormal, uncorrelated, mixtures of what moves
-    joint                  ///< from there, rounds of least squares for b_k, d_k, coefficients and the rigid shape together; not orthogonal
+    principal_components,    ///< the leading right singular vectors of the residual: orthonormal, uncorrelated, mixtures of what moves
+    independent_components,  ///< those turned until they are as independent as can be, taken as K signals of L points: orthonormal, often local patterns
+    joint                    ///< from there, rounds of least squares for b_k, d_k, coefficients and the rigid shape together; not orthogonal
 };
 
 /// Whether the rounds of basis_choice::joint (and those with a mask) fit the cameras as well.
@@ -58,7 +60,7 @@ struct rank_one_factorization_options {
     std::size_t max_iterations = 200;  ///< rounds of each stage; gradient descent needs thousands
     double learning_rate = 0.01;       ///< of gradient descent; the unit of coefficients is the residual's root mean square
     double length_penalty = 1;         ///< lambda of Eq. 10, in units of that mean square
-    std::uint64_t seed = 0;            ///< of gradient descent
+    std::uint64_t seed = 0;            ///< of gradient descent and of independent components
     iteration_callback progress = {};  ///< (iteration, objective) of the stage that comes last -> keep going?
 };
 
@@ -123,12 +125,12 @@ auto rank_one_factorization_of(const Policy& policy, const centred_tracks<Policy
     const auto report = factor_rigid(policy, rigid, {.cameras = options.cameras, .depth = options.depth}, name, &gram);
     result.upgrade = report.upgrade;
     result.singular_values = report.singular_values;
-    result.rigid_objective = rigid.measured_objective();
 
     const bool chosen_here = options.basis_shapes == 0;
     const std::size_t wanted = chosen_here ? std::max<std::size_t>(1, std::min<std::size_t>(most / 2, 64)) : options.basis_shapes;
     auto principal = principal_rows_of_residual(policy, rigid, gram, wanted);
     gram = {};
+    result.rigid_objective = rigid_objective_of(rigid, principal);
     const double floor = std::max(rounding_floor(policy, tracks), 1e-14 * tracks.energy);
     std::size_t rank = 0;
     for (double& square : principal.squares) {
@@ -148,12 +150,18 @@ auto rank_one_factorization_of(const Policy& policy, const centred_tracks<Policy
         found = problem_of(observations.data(), principal.count).search(options.grid);
         principal.count = count_by_information(result.rigid_objective, found.gains, frames, points, tracks.count, floor);
         found.directions.resize(3 * principal.count);
+        found.gains.resize(principal.count);
         observations = residual_coordinates(policy, rigid, principal);
     }
     const std::size_t count = principal.count;
+    if (options.basis == basis_choice::independent_components && count > 1) {
+        make_independent(policy, principal, points, options.seed);
+        observations = residual_coordinates(policy, rigid, principal);
+    }
     const bool rounds = count > 0 && (options.basis == basis_choice::joint || !tracks.complete());
     const auto problem = problem_of(observations.data(), count);
-    if (count > 0 && (!chosen_here || options.directions != direction_method::global_search)) {
+    const bool searched = chosen_here && options.directions == direction_method::global_search && options.basis != basis_choice::independent_components;
+    if (count > 0 && !searched) {
         found = find_directions(problem, options, rounds ? iteration_callback{} : options.progress);
     }
 
@@ -178,7 +186,11 @@ auto rank_one_factorization_of(const Policy& policy, const centred_tracks<Policy
         result.status = rounds_report.status;
     }
     sort_basis(policy, state);
-    export_rigid_part(policy, state, result);
+    double objective = -1;
+    if (!rounds && tracks.complete()) {  // the cost separates, and gains are what it has fallen by
+        objective = result.rigid_objective - std::accumulate(found.gains.begin(), found.gains.end(), 0.0) - options.shrinkage * squared_coefficients(policy, state);
+    }
+    export_rigid_part(policy, state, result, objective > visible_beside_rounding * tracks.energy ? objective : state.measured_objective());
     result.basis = policy.template make_tensor<T, 2>({count, points});
     result.directions = policy.template make_tensor<T, 2>({count, 3});
     result.coefficients = policy.template make_tensor<T, 2>({frames, count});
@@ -198,10 +210,10 @@ auto rank_one_factorization_of(const Policy& policy, const centred_tracks<Policy
 /// The rigid part is that of rigid_factorization. The b_k are the leading right singular vectors of what it leaves over, from the same Gram matrix. For
 /// complete tracks, fixed cameras and orthonormal b_k the cost separates over k, the coefficients have a closed form, and d_k is the maximum over a half sphere
 /// of sum_n (M_n d . c_nk)^2 / (|M_n d|^2 + shrinkage |M_n|^2 / 2): global_search evaluates it for all k on a grid of directions by one matrix product and polishes the
-/// leading local maxima by Newton steps. basis_choice::joint goes on with rounds of least squares in everything but (by default) the cameras: it mixes the
+/// leading local maxima by Newton steps. basis_choice::independent_components turns the b_k among themselves first, without changing what they span. basis_choice::joint goes on with rounds of least squares in everything but (by default) the cameras: it mixes the
 /// principal components until each moves along one direction, which they need not do. Neither can end above the rigid part's cost.
 ///
-/// With basis_shapes = 0 the number of principal components that minimises n log(RSS / n) + K (N + L + 2) log n is taken (n coordinates), at most half of
+/// With basis_shapes = 0 the number of principal components, whatever options.basis, that minimises n log(RSS / n) + K (N + L + 2) log n is taken (n coordinates), at most half of
 /// the points and 64; it may be 0. `shrinkage` adds shrinkage sum |M_n|^2 / 2 alpha_nk^2 to the cost, the squares of
 /// coefficients in the image: beside |M_n d_k|^2 alpha_nk^2 it damps coefficients of frames that see d_k nearly end on, where the tracks say next to nothing about them: 0.1 takes a tenth of a coefficient
 /// whose direction lies in the image and half of one that is seen at 18 degrees from its line of sight. Without it such coefficients may be of any size, and
@@ -220,11 +232,8 @@ auto rank_one_factorization_of(const Policy& policy, const centred_tracks<Policy
 /// \snippet tests/nrsfm/rank_one_factorization.cpp rank_one_factorization
 template <execution_policy Policy, any_tensor Tracks>
 auto rank_one_factorization(const Policy& policy, const Tracks& tracks, const rank_one_factorization_options& options = {}) {
-    using T = value_type_of<Tracks>;
     detail::check_rank_one_options(options, "rank_one_factorization");
-    const auto argument = detail::evaluate(policy, tracks);
-    const auto centred = detail::centre_tracks<Policy, T>(policy, argument.view(), "rank_one_factorization");
-    return detail::rank_one_factorization_of(policy, centred, options);
+    return detail::rank_one_factorization_of(policy, detail::centre_argument(policy, tracks, "rank_one_factorization"), options);
 }
 
 template <any_tensor Tracks>
@@ -246,12 +255,9 @@ auto rank_one_factorization(const Tracks& tracks, const rank_one_factorization_o
 /// \snippet tests/nrsfm/rank_one_factorization.cpp missing
 template <execution_policy Policy, any_tensor Tracks, any_tensor Mask>
 auto rank_one_factorization(const Policy& policy, const Tracks& tracks, const Mask& mask, const rank_one_factorization_options& options = {}) {
-    using T = value_type_of<Tracks>;
     detail::check_rank_one_options(options, "rank_one_factorization");
-    const auto argument = detail::evaluate(policy, tracks);
-    const auto observed = detail::evaluate_as<T>(policy, mask);
     const std::size_t more = (options.basis_shapes + 1) / 2;
-    const auto centred = detail::centre_tracks<Policy, T>(policy, argument.view(), observed.view(), 4 + more, 2 + more, "rank_one_factorization");
+    const auto centred = detail::centre_argument(policy, tracks, mask, 4 + more, 2 + more, "rank_one_factorization");
     return detail::rank_one_factorization_of(policy, centred, options);
 }
 

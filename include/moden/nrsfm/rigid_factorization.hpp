@@ -165,9 +165,9 @@ struct add_translation {
     MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = static_cast<T>(means[i] + translations[i]); }
 };
 
-/// Cameras, translations and shape of a state in a result.
+/// Cameras, translations and shape of a state, and its objective, in a result.
 template <class Policy, class T, class Result>
-void export_rigid_part(const Policy& policy, alternation<Policy, T>& state, Result& result) {
+void export_rigid_part(const Policy& policy, alternation<Policy, T>& state, Result& result, double objective) {
     const auto& tracks = state.tracks();
     result.cameras = policy.template make_tensor<T, 3>({tracks.frames, 2, 3});
     result.translations = policy.template make_tensor<T, 2>({tracks.frames, 2});
@@ -176,7 +176,7 @@ void export_rigid_part(const Policy& policy, alternation<Policy, T>& state, Resu
     policy.transform(2 * tracks.frames, add_translation<T>{tracks.means.data(), state.translations(), result.translations.data()});
     policy.transform(3 * tracks.points, convert_to<double, T>{state.shapes(), result.shape.data()});
     result.model = state.model();
-    result.objective = state.measured_objective();
+    result.objective = objective;
     result.reprojection_error = std::sqrt(result.objective / tracks.count);
 }
 
@@ -185,7 +185,7 @@ auto rigid_factorization_of(const Policy& policy, const centred_tracks<Policy, T
     alternation<Policy, T> state(policy, tracks, options.cameras, 0, 0.0);
     auto report = factor_rigid(policy, state, options, "rigid_factorization");
     rigid_factorization_result<policy_tensor<Policy, T, 2>, policy_tensor<Policy, T, 3>> result;
-    export_rigid_part(policy, state, result);
+    export_rigid_part(policy, state, result, state.measured_objective());
     result.upgrade = report.upgrade;
     result.singular_values = report.singular_values;
     result.history = std::move(report.history);
@@ -218,11 +218,8 @@ auto rigid_factorization_of(const Policy& policy, const centred_tracks<Policy, T
 /// \snippet tests/nrsfm/rigid_factorization.cpp rigid_factorization
 template <execution_policy Policy, any_tensor Tracks>
 auto rigid_factorization(const Policy& policy, const Tracks& tracks, const rigid_factorization_options& options = {}) {
-    using T = value_type_of<Tracks>;
     detail::check_iteration_options(options.tolerance, options.max_iterations, "rigid_factorization");
-    const auto argument = detail::evaluate(policy, tracks);
-    const auto centred = detail::centre_tracks<Policy, T>(policy, argument.view(), "rigid_factorization");
-    return detail::rigid_factorization_of(policy, centred, options);
+    return detail::rigid_factorization_of(policy, detail::centre_argument(policy, tracks, "rigid_factorization"), options);
 }
 
 template <any_tensor Tracks>
@@ -246,12 +243,8 @@ auto rigid_factorization(const Tracks& tracks, const rigid_factorization_options
 /// \snippet tests/nrsfm/rigid_factorization.cpp missing
 template <execution_policy Policy, any_tensor Tracks, any_tensor Mask>
 auto rigid_factorization(const Policy& policy, const Tracks& tracks, const Mask& mask, const rigid_factorization_options& options = {}) {
-    using T = value_type_of<Tracks>;
     detail::check_iteration_options(options.tolerance, options.max_iterations, "rigid_factorization");
-    const auto argument = detail::evaluate(policy, tracks);
-    const auto observed = detail::evaluate_as<T>(policy, mask);
-    const auto centred = detail::centre_tracks<Policy, T>(policy, argument.view(), observed.view(), 4, 2, "rigid_factorization");
-    return detail::rigid_factorization_of(policy, centred, options);
+    return detail::rigid_factorization_of(policy, detail::centre_argument(policy, tracks, mask, 4, 2, "rigid_factorization"), options);
 }
 
 template <any_tensor Tracks, any_tensor Mask>

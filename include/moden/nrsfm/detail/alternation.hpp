@@ -59,7 +59,6 @@ public:
         const auto shapes = row_major<const double, space>(shapes_.data(), p, points);
         const auto moments = policy_.template allocate<double>(block * 2 * p);
         const auto grams = policy_.template allocate<double>(complete ? gram_size : block * gram_size);
-        const auto energies = policy_.template allocate<double>(block);
         const auto objectives = policy_.template allocate<double>(block);
         const auto scratch = policy_.template allocate<double>(block * frame_fit::scratch_size(count_, model_));
         const auto outer = policy_.template allocate<double>(complete ? 0 : points * gram_size);
@@ -73,14 +72,13 @@ public:
         double objective = 0;
         for_each_block([&](const_matrix_view<double, space> rows, std::size_t first, std::size_t frames) {
             policy_.template gemm<double>(1.0, rows, transposed(shapes), 0.0, row_major<double, space>(moments.data(), 2 * frames, p));
-            policy_.transform(frames, row_square<double>{rows.data, 2 * points, energies.data()}, 2 * points);
             if (!complete) {
                 policy_.template gemm<double>(1.0, mask_rows(first, frames), row_major<const double, space>(outer.data(), points, gram_size), 0.0,
                                               row_major<double, space>(grams.data(), frames, gram_size));
                 policy_.transform(frames, centre_gram{p, grams.data(), means_.data() + first * p}, gram_size);
             }
             policy_.transform(frames,
-                              frame_fit{moments.data(), grams.data(), stride, complete ? 0 : gram_size, energies.data(), directions.data(), count_, model_,
+                              frame_fit{moments.data(), grams.data(), stride, complete ? 0 : gram_size, tracks_.energies.data() + first, directions.data(), count_, model_,
                                         freedom, ridge_, 1e-12, 20, cameras_.data() + first * 6, coefficients_.data() + first * count_,
                                         objectives.data(), nullptr, scratch.data()},
                               1000 * p);

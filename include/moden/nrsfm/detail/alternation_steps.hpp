@@ -251,4 +251,12 @@ struct move_translation {
     }
 };
 
+/// Adds one line of numbers to every row.
+struct add_line {
+    const double* line;
+    std::size_t size;
+    double* rows;
+    MODEN_HOST_DEVICE void operator()(std::size_t n, std::size_t j) const { rows[n * size + j] += line[j]; }
+};
+
 }  // namespace moden::detail

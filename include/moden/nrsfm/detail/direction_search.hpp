@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -303,8 +304,8 @@ private:
         return result;
     }
 
-    /// A Newton step on the sphere that goes up, at most `longest`.
-    static void newton_step(const direction_candidate& at, const sums& s, double longest, direction_candidate& next) {
+    /// A Newton step on the sphere that goes up, at most `longest`. Returns what a quadratic promises at its end, infinity where it has no maximum.
+    static double newton_step(const direction_candidate& at, const sums& s, double longest, direction_candidate& next) {
         double e1[3], e2[3];
         orthogonal_to(at.d, e1);
         cross3(at.d, e1, e2);
@@ -316,13 +317,14 @@ private:
         double g[2] = {dot3(s.data() + 1, e1), dot3(s.data() + 1, e2)}, axes[4], values[2];
         double h[4] = {form(e1, e1) - along, form(e1, e2), form(e1, e2), form(e2, e2) - along};
         jacobi_eigh<2>(h, values, axes);
-        double step[2] = {0, 0};
+        double step[2] = {0, 0}, promised = values[0] < 0 && values[1] < 0 ? 0 : std::numeric_limits<double>::infinity();
         const double size = std::max(std::abs(values[0]), std::abs(values[1]));
         for (std::size_t j = 0; j < 2; ++j) {
             const double slope = axes[j] * g[0] + axes[2 + j] * g[1], bend = std::max(std::abs(values[j]), 1e-12 * size);
             for (std::size_t i = 0; i < 2 && bend > 0; ++i) {
                 step[i] += axes[2 * i + j] * slope / bend;
             }
+            promised += bend > 0 ? 0.5 * slope * slope / bend : 0;
         }
         const double length = std::sqrt(step[0] * step[0] + step[1] * step[1]);
         const double factor = length > longest ? longest / length : 1.0;
@@ -334,9 +336,11 @@ private:
             next.d[i] /= norm;
         }
         next.k = at.k;
+        return promised;
     }
 
-    /// Moves every candidate to the maximum above it; returns the values there.
+    /// Moves every candidate to the maximum above it; returns the values there. One that would stay below another of its basis shape if its next step gained
+    /// several times what it promises is given up.
     std::vector<double> polish(std::vector<direction_candidate>& points, double longest, std::size_t& iterations) const {
         constexpr std::size_t most = 40;
         auto values = evaluate(points, direction_sum::derivatives, nullptr);
@@ -345,10 +349,26 @@ private:
         for (std::size_t i = 0; i < active.size(); ++i) {
             active[i] = i;
         }
-        for (iterations = 0; iterations < most && !active.empty(); ++iterations) {
-            std::vector<direction_candidate> trials(active.size());
-            for (std::size_t i = 0; i < active.size(); ++i) {
-                newton_step(points[active[i]], values[active[i]], reach[active[i]], trials[i]);
+        std::vector<double> best(count_, 0.0);
+        for (iterations = 0; iterations < most; ++iterations) {
+            constexpr double several = 4;
+            for (std::size_t i = 0; i < points.size(); ++i) {
+                double& highest = best[static_cast<std::size_t>(points[i].k)];
+                highest = std::max(highest, values[i][0]);
+            }
+            std::vector<direction_candidate> trials;
+            std::vector<std::size_t> promising;
+            for (const std::size_t at : active) {
+                direction_candidate trial;
+                const double promised = newton_step(points[at], values[at], reach[at], trial);
+                if (values[at][0] + several * promised >= best[static_cast<std::size_t>(points[at].k)]) {
+                    trials.push_back(trial);
+                    promising.push_back(at);
+                }
+            }
+            active = std::move(promising);
+            if (active.empty()) {
+                break;
             }
             const auto found = evaluate(trials, direction_sum::derivatives, nullptr);
             std::vector<std::size_t> left;
@@ -366,7 +386,7 @@ private:
                 } else {
                     reach[at] = 0.25 * moved;
                 }
-                if (moved > 1e-9) {
+                if (moved > 1e-5) {  // what is left is of the order of its square
                     left.push_back(at);
                 }
             }

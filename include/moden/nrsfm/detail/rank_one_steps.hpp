@@ -6,12 +6,14 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <numeric>
 #include <utility>
 #include <vector>
 
 #include <moden/core/elementwise.hpp>
 #include <moden/core/tensor_traits.hpp>
+#include <moden/linalg/independent_components.hpp>
 #include <moden/nrsfm/detail/alternation.hpp>
 #include <moden/nrsfm/detail/direction_search.hpp>
 #include <moden/nrsfm/detail/tracks.hpp>
@@ -46,6 +48,9 @@ struct residual_gram {
     }
 };
 
+/// Sums of squares above this part of the tracks' own lose no more than ten digits in differences of such.
+inline constexpr double visible_beside_rounding = 1e-5;
+
 /// Right singular vectors of the residual of a rigid factorization, the leading `count` of them, as rows. `gram` is W'W or empty.
 template <class Policy, class T>
 principal_rows<Policy> principal_rows_of_residual(const Policy& policy, alternation<Policy, T>& rigid, buffer_of<Policy, double>& gram, std::size_t count) {
@@ -74,17 +79,52 @@ principal_rows<Policy> principal_rows_of_residual(const Policy& policy, alternat
     return principal_rows_of_wide(policy, row_major<const double, space>(residual.data(), 2 * tracks.frames, points), count);
 }
 
-/// c: the residual of a rigid factorization times rows b_k', 2N x K.
+/// The sum of squares of that residual, from its squared singular values; from the residual itself where rounding of the Gram matrix might show.
+template <class Policy, class T>
+double rigid_objective_of(alternation<Policy, T>& rigid, const principal_rows<Policy>& principal) {
+    const double sum = std::accumulate(principal.squares.begin(), principal.squares.end(), 0.0);
+    return sum > visible_beside_rounding * rigid.tracks().energy ? sum : rigid.measured_objective();
+}
+
+/// c: the residual of a rigid factorization times rows b_k', 2N x K. Of complete tracks W B' - M (S B').
 template <class Policy, class T>
 buffer_of<Policy, double> residual_coordinates(const Policy& policy, alternation<Policy, T>& rigid, const principal_rows<Policy>& basis) {
     using space = typename Policy::memory_space;
-    const std::size_t points = rigid.tracks().points;
+    const std::size_t points = rigid.tracks().points, rows = 2 * rigid.tracks().frames;
+    if (rigid.tracks().complete() && basis.count > 0) {
+        const auto factor = row_major<const double, space>(basis.rows.data(), basis.count, points);
+        auto product = product_with_rows(policy, rigid.tracks().matrix(), factor);
+        const auto shape = policy.template allocate<double>(3 * basis.count);
+        policy.template gemm<double>(1.0, row_major<const double, space>(rigid.shapes(), 3, points), transposed(factor), 0.0,
+                                     row_major<double, space>(shape.data(), 3, basis.count));
+        policy.template gemm<double>(-1.0, row_major<const double, space>(rigid.cameras(), rows, 3), row_major<const double, space>(shape.data(), 3, basis.count),
+                                     1.0, row_major<double, space>(product.data(), rows, basis.count));
+        return product;
+    }
     auto result = policy.template allocate<double>(2 * rigid.tracks().frames * basis.count);
     rigid.for_each_residual([&](const_matrix_view<double, space> block, std::size_t first) {
         policy.template gemm<double>(1.0, block, transposed(row_major<const double, space>(basis.rows.data(), basis.count, points)), 0.0,
                                      row_major<double, space>(result.data() + first * basis.count, block.rows, basis.count));
     });
     return result;
+}
+
+struct scaled_transpose {
+    const double* matrix;
+    std::size_t rows, columns;
+    double factor;
+    double* result;  ///< columns x rows
+    MODEN_HOST_DEVICE void operator()(std::size_t j, std::size_t i) const { result[j * rows + i] = factor * matrix[i * columns + j]; }
+};
+
+/// Turns orthonormal rows of mean 0 to independent components of theirs, the points being samples. White signals stay white: the rows stay orthonormal.
+template <class Policy>
+void make_independent(const Policy& policy, principal_rows<Policy>& basis, std::size_t points, std::uint64_t seed) {
+    auto signals = policy.template make_tensor<double, 2>({points, basis.count});
+    const double unit = std::sqrt(static_cast<double>(points));
+    policy.transform_grid(points, basis.count, scaled_transpose{basis.rows.data(), basis.count, points, unit, signals.data()});
+    const auto found = independent_components(policy, signals, {.count = basis.count, .seed = seed});
+    policy.transform_grid(basis.count, points, scaled_transpose{found.sources.data(), points, basis.count, 1 / unit, basis.rows.data()});
 }
 
 /// The number of basis shapes with the least n log(RSS / n) + K (N + L + 2) log n, n observed coordinates less those that the rigid part fits.
@@ -104,6 +144,14 @@ inline std::size_t count_by_information(double rigid_objective, const std::vecto
         }
     }
     return count;
+}
+
+/// sum_nk |M_n|^2 / 2 alpha_nk^2.
+template <class Policy, class T>
+double squared_coefficients(const Policy& policy, alternation<Policy, T>& state) {
+    const auto in_image = policy.template allocate<double>(state.count() * state.tracks().frames);
+    policy.transform(in_image.size(), scaled_coefficients{state.cameras(), state.coefficients(), state.count(), in_image.data()});
+    return sum_of_squares(policy, static_cast<const double*>(in_image.data()), in_image.size());
 }
 
 struct gather_columns {

@@ -17,6 +17,22 @@
 
 namespace moden::detail {
 
+/// Sum of squares of `size` numbers, in double precision.
+template <class T>
+MODEN_HOST_DEVICE double squares_of(const T* values, std::size_t size) {
+    double sums[4] = {0, 0, 0, 0};  // each addition waits for the one before it
+    std::size_t l = 0;
+    for (; l + 4 <= size; l += 4) {
+        for (std::size_t i = 0; i < 4; ++i) {
+            sums[i] += static_cast<double>(values[l + i]) * static_cast<double>(values[l + i]);
+        }
+    }
+    for (; l < size; ++l) {
+        sums[0] += static_cast<double>(values[l]) * static_cast<double>(values[l]);
+    }
+    return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
 /// One row about the mean of what is observed of it; what is not observed becomes 0.
 template <class T, class M, class Out = T>
 struct centre_row {
@@ -25,7 +41,12 @@ struct centre_row {
     std::size_t size;
     Out* centred;
     double* means;
+    double* squares;  ///< sums of squares of the centred rows
     MODEN_HOST_DEVICE void operator()(std::size_t r) const {
+        centre(r);
+        squares[r] = squares_of(centred + r * size, size);
+    }
+    MODEN_HOST_DEVICE void centre(std::size_t r) const {
         const T* row = rows + r * size;
         Out* result = centred + r * size;
         if (mask == nullptr) {
@@ -57,6 +78,12 @@ struct centre_row {
             result[l] = seen[l] != M(0) ? static_cast<Out>(static_cast<double>(row[l]) - means[r]) : Out(0);
         }
     }
+};
+
+struct sum_of_pair {
+    const double* values;
+    double* sums;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const { sums[n] = values[2 * n] + values[2 * n + 1]; }
 };
 
 template <class M>
@@ -97,6 +124,7 @@ struct centred_tracks {
     std::size_t frames = 0, points = 0;
     buffer_of<Policy, T> rows;          ///< 2N x L, 0 where not observed
     buffer_of<Policy, double> means;    ///< 2N
+    buffer_of<Policy, double> energies; ///< sums of squares of the frames' two rows, N
     buffer_of<Policy, double> mask;     ///< N x L of 0 and 1; empty: all observed
     double energy = 0;                  ///< sum of squares of `rows`
 
@@ -145,19 +173,28 @@ void check_observations(const Policy& policy, const double* mask, std::size_t fr
     }
 }
 
+/// Fills rows, means and energies; the mask may be null.
+template <class Policy, class T>
+void fill_centred_rows(const Policy& policy, const T* tracks, const double* mask, centred_tracks<Policy, T>& result) {
+    const std::size_t frames = result.frames, points = result.points;
+    result.rows = policy.template allocate<T>(2 * frames * points);
+    result.means = policy.template allocate<double>(2 * frames);
+    result.energies = policy.template allocate<double>(frames);
+    const auto squares = policy.template allocate<double>(2 * frames);
+    policy.transform(2 * frames, centre_row<T, double>{tracks, mask, points, result.rows.data(), result.means.data(), squares.data()}, 2 * points);
+    policy.transform(frames, sum_of_pair{squares.data(), result.energies.data()});
+    result.energy = policy.reduce(frames, 0.0, as_double<double>{result.energies.data()}, plus{});
+}
+
 /// Complete tracks. Refuses NaN and infinity.
 template <class Policy, class T, class Space>
 centred_tracks<Policy, T> centre_tracks(const Policy& policy, const tensor_view<const T, Space>& view, const char* function,
                                         std::size_t least_frames = 3) {
     centred_tracks<Policy, T> result;
     std::tie(result.frames, result.points) = check_track_shape(view.shape, function, least_frames);
-    const std::size_t bad = std::isfinite(sum_of_squares(policy, view.data, view.size())) ? 0 : count_not_finite(policy, view.data, view.size());
+    fill_centred_rows(policy, view.data, static_cast<const double*>(nullptr), result);
+    const std::size_t bad = std::isfinite(result.energy) ? 0 : count_not_finite(policy, view.data, view.size());
     require<argument_error>(bad == 0, function, ": the tracks hold ", bad, " values that are NaN or infinite (give a mask if they are missing)");
-    result.rows = policy.template allocate<T>(view.size());
-    result.means = policy.template allocate<double>(2 * result.frames);
-    policy.transform(2 * result.frames, centre_row<T, double>{view.data, nullptr, result.points, result.rows.data(), result.means.data()},
-                     2 * result.points);
-    result.energy = sum_of_squares(policy, result.rows.data(), view.size());
     result.count = static_cast<double>(view.size());
     return result;
 }
@@ -176,12 +213,26 @@ centred_tracks<Policy, T> centre_tracks(const Policy& policy, const tensor_view<
     const double bad = policy.reduce(view.size(), 0.0, observed_and_not_finite<T>{view.data, result.mask.data(), points}, plus{});
     require<argument_error>(bad == 0, function, ": the tracks hold ", static_cast<std::size_t>(bad), " observed values that are NaN or infinite");
     check_observations(policy, static_cast<const double*>(result.mask.data()), frames, points, least_points, least_observations, function);
-    result.rows = policy.template allocate<T>(view.size());
-    result.means = policy.template allocate<double>(2 * frames);
-    policy.transform(2 * frames, centre_row<T, double>{view.data, result.mask.data(), points, result.rows.data(), result.means.data()}, 2 * points);
-    result.energy = sum_of_squares(policy, result.rows.data(), view.size());
+    fill_centred_rows(policy, view.data, static_cast<const double*>(result.mask.data()), result);
     result.count = 2 * policy.reduce(frames * points, 0.0, as_double<double>{result.mask.data()}, plus{});
     return result;
+}
+
+/// Tracks as a public function has got them.
+template <class Policy, any_tensor Tracks>
+auto centre_argument(const Policy& policy, const Tracks& tracks, const char* function) {
+    const auto argument = evaluate(policy, tracks);
+    return centre_tracks<Policy, value_type_of<Tracks>>(policy, argument.view(), function);
+}
+
+/// The same with a mask, which may be on the host.
+template <class Policy, any_tensor Tracks, any_tensor Mask>
+auto centre_argument(const Policy& policy, const Tracks& tracks, const Mask& mask, std::size_t least_points, std::size_t least_observations,
+                     const char* function) {
+    using T = value_type_of<Tracks>;
+    const auto argument = evaluate(policy, tracks);
+    const auto observed = evaluate_as<T>(policy, mask);
+    return centre_tracks<Policy, T>(policy, argument.view(), observed.view(), least_points, least_observations, function);
 }
 
 /// visit(rows as doubles, first row) for blocks of an even number of rows, of at most about `elements` elements; of doubles for views of the matrix
