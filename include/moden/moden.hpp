@@ -31,6 +31,7 @@
 #include <moden/maps/composed_map.hpp>
 #include <moden/maps/differentiable_map.hpp>
 #include <moden/maps/masked_map.hpp>
+#include <moden/maps/multilayer_perceptron.hpp>
 #include <moden/multilinear/complete.hpp>
 #include <moden/multilinear/cp.hpp>
 #include <moden/multilinear/hooi.hpp>
@@ -40,6 +41,7 @@
 #include <moden/multilinear/products.hpp>
 #include <moden/multilinear/tucker.hpp>
 #include <moden/multilinear/unfold.hpp>
+#include <moden/nrsfm/attribute_regression.hpp>
 #include <moden/nrsfm/cameras.hpp>
 #include <moden/nrsfm/evaluation.hpp>
 #include <moden/nrsfm/rank_one_factorization.hpp>
