@@ -13,6 +13,7 @@
 #include <moden/core/macros.hpp>
 #include <moden/core/random.hpp>
 #include <moden/core/tensor_traits.hpp>
+#include <moden/maps/detail/row_steps.hpp>
 #include <moden/maps/differentiable_map.hpp>
 
 namespace moden {
@@ -57,19 +58,6 @@ struct multiply_by_slope {
         T* x = changes + row * columns;
         for (std::size_t i = first; i < last; ++i) {
             x[i] *= kind == activation::relu ? (a[i] > T(0) ? T(1) : T(0)) : T(1) - a[i] * a[i];
-        }
-    }
-};
-
-/// Every row starts from the bias.
-template <class T>
-struct start_from_bias {
-    const T* bias;
-    T* rows;
-    std::size_t columns;
-    MODEN_HOST_DEVICE void operator()(std::size_t row, std::size_t first, std::size_t last) const {
-        for (std::size_t i = first; i < last; ++i) {
-            rows[row * columns + i] = bias[i];
         }
     }
 };
@@ -309,7 +297,7 @@ private:
             const std::size_t out = widths_[l + 1];
             buffer next = policy.template allocate<T>(last ? 0 : count * out);
             T* const to = last ? outputs : next.data();
-            policy.transform_rows(count, out, detail::start_from_bias<T>{bias(l), to, out});
+            policy.transform_rows(count, out, detail::start_rows_from<T>{bias(l), to, out});
             policy.template gemm<T>(T(1), row_major<const T, space>(now, count, widths_[l]), transposed(weights(l)), T(1), row_major<T, space>(to, count, out));
             if (last) {
                 return;

@@ -191,7 +191,8 @@ private:
 /// \param attributes q of the same samples, N x (8 + K), as fit_shape_parameters finds them: their means and spreads, and what attribute_weight holds on to
 /// \param options    layers, epochs, batches, rates, validation, seed
 /// \return           the network (a differentiable_map), losses per epoch, status
-/// \throws shape_error if the shapes do not fit; argument_error for NaN or infinity, options out of range and fewer than 2 samples on either side of the split
+/// \throws shape_error if the shapes do not fit; argument_error for NaN or infinity, options out of range and fewer than 2 samples on either side of the split;
+///         solver_error if an epoch's loss is not finite
 ///
 /// Cost: per epoch 6 N times the number of weights, and 8 N L (3 + K). Memory: copies of codes and attributes.
 /// Source: 001 Eq. 4.15, Paper III Eq. 12 and section 4.1.
@@ -253,6 +254,8 @@ auto fit_attribute_regressor(const Policy& policy, const rank_one_shape_model<Ma
             sum += training.loss(phi, samples.data() + first, some, options.attribute_weight, gradient.data());
             optimiser.step(policy, 0.5 * options.learning_rate * (1 + std::cos(3.14159265358979323846 * done)), phi.parameters(), gradient.data());
         }
+        detail::require<solver_error>(std::isfinite(sum), name, ": epoch ", result.iterations + 1, " has the loss ", sum, "; the learning rate of ", options.learning_rate,
+                                      " may be too large");
         result.history.push_back(sum / static_cast<double>(taught));
         ++result.iterations;
         double now = -static_cast<double>(result.iterations);  // without validation the last epoch is the best one
@@ -264,7 +267,7 @@ auto fit_attribute_regressor(const Policy& policy, const rank_one_shape_model<Ma
             now = left / static_cast<double>(kept);
             result.validation_history.push_back(now);
         }
-        if (now < best_loss) {
+        if (now < best_loss || result.best_iteration == 0) {
             best_loss = now;
             result.best_iteration = result.iterations;
             policy.copy(static_cast<const T*>(phi.parameters()), best.data(), phi.parameter_count());
@@ -275,7 +278,6 @@ auto fit_attribute_regressor(const Policy& policy, const rank_one_shape_model<Ma
             result.status = iteration_status::converged;
         }
     }
-    detail::require<solver_error>(result.best_iteration > 0, name, ": no epoch has a finite loss; the learning rate of ", options.learning_rate, " may be too large");
     policy.copy(static_cast<const T*>(best.data()), phi.parameters(), phi.parameter_count());
     training.to_own_units(phi);
     result.validation_samples = kept;
