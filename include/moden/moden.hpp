@@ -10,6 +10,7 @@
 #include <moden/core/random.hpp>
 #include <moden/core/status.hpp>
 #include <moden/core/tensor.hpp>
+#include <moden/editing/attribute_editing.hpp>
 #include <moden/editing/direction_algebra.hpp>
 #include <moden/editing/line_intersection.hpp>
 #include <moden/editing/linear_boundary.hpp>
