@@ -77,6 +77,18 @@ TEST_CASE_TEMPLATE("a linear edit is exact and shortest where the regressor is l
     }
     CHECK(edit.distance * edit.distance == doctest::Approx(square).epsilon(1e3 * Cell::eps));
 
+    // Damped: (A'A + rho^2 I) c = A' (q - phi(w_0)).
+    const auto damped = moden::linear_attribute_edit(policy, regressor, code, target, {.damping = 0.7});
+    CHECK(damped.distance < edit.distance);
+    const array near = to_array(policy, damped.code), missing = to_array(policy, damped.attributes), wanted = to_array(policy, target);
+    for (std::size_t k = 0; k < 10; ++k) {
+        double gradient = 0.49 * (near.data[k] - w0.data[k]);
+        for (std::size_t i = 0; i < 4; ++i) {
+            gradient += a(i, k) * (missing.data[i] - wanted.data[i]);
+        }
+        CHECK(std::abs(gradient) <= 100 * Cell::eps);
+    }
+
     // Steps along the way end in the same place; with more attributes than numbers in the code, the nearest attributes are reached.
     CHECK(distance(to_array(policy, moden::linear_attribute_edit(policy, regressor, code, target, {.steps = 4}).code), w) <= 200 * Cell::eps);
     const moden::affine_map tall(policy, to_policy(policy, random_tensor<T, 2>({9, 3}, 5)));
@@ -134,6 +146,7 @@ TEST_CASE_TEMPLATE("a Jacobian without full rank is told of, and moves what it c
     CHECK_THROWS_AS(moden::linear_attribute_edit(policy, regressor, zero, zero), moden::shape_error);
     CHECK_THROWS_WITH_AS(moden::linear_attribute_edit(policy, regressor, zero, against, {.steps = 0}), doctest::Contains("steps 0"), moden::argument_error);
     CHECK_THROWS_AS(moden::linear_attribute_edit(policy, regressor, zero, against, {.rank_tolerance = 1}), moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::linear_attribute_edit(policy, regressor, zero, against, {.damping = -1}), doctest::Contains("damping -1"), moden::argument_error);
     const auto infinite = to_policy(policy, moden::tensor<T, 1>{1, std::numeric_limits<T>::infinity(), 0});
     CHECK_THROWS_WITH_AS(moden::linear_attribute_edit(policy, regressor, zero, infinite), doctest::Contains("the target holds 1 values"), moden::argument_error);
 }

@@ -161,6 +161,12 @@ TEST_CASE_TEMPLATE("fit_attribute_regressor descends along its loss, stops when 
     CHECK_THROWS_AS(fit({.batch = 0}), moden::argument_error);
     CHECK_THROWS_WITH_AS(fit({.learning_rate = 0}), doctest::Contains("learning_rate 0"), moden::argument_error);
     CHECK_THROWS_AS(fit({.attribute_weight = -1}), moden::argument_error);
+    CHECK_THROWS_WITH_AS(fit({.learning_rate = 0.1, .weight_decay = 10}), doctest::Contains("weight_decay 10"), moden::argument_error);
+    // Weights that shrink leave less of what was learned, and the mean attributes where nothing else is left.
+    const auto kept = fit({.hidden = {8}, .max_iterations = 30, .learning_rate = 0.01, .validation = 0}), shrunk = fit({.hidden = {8}, .max_iterations = 30,
+                           .learning_rate = 0.01, .weight_decay = 90, .validation = 0});
+    CHECK(kept.history.back() < shrunk.history.back());
+    CHECK(shrunk.history.back() == doctest::Approx(shrunk.variance).epsilon(0.2));
     CHECK_THROWS_WITH_AS(fit({.validation = 1}), doctest::Contains("validation 1"), moden::argument_error);
     CHECK_THROWS_WITH_AS(fit({.validation = 0, .patience = 2}), doctest::Contains("patience 2 without"), moden::argument_error);
     CHECK_THROWS_WITH_AS(fit({.validation = 0.99}), doctest::Contains("60 samples, 59 of them"), moden::argument_error);

@@ -29,6 +29,7 @@ enum class jacobian_status {
 struct linear_edit_options {
     std::size_t steps = 1;        ///< 1: the paper's single step. More: that part of the way each, with the Jacobian where the code has got to
     double rank_tolerance = 0;    ///< singular values up to this times the largest count as 0; 0: max(m, n) eps
+    double damping = 0;           ///< rho >= 0: each step minimises |J c - r|^2 + rho^2 |c|^2; 0 is the pseudo-inverse. In units of attributes per code
 };
 
 /// An edited code and what is known about it.
@@ -124,10 +125,10 @@ auto whole_jacobian(const Policy& policy, const Map& map, const Point& x) {
     return result;
 }
 
-/// w += J^+ change; returns the singular values and how many of them count.
+/// w += J^+ change, damped if asked for; returns the singular values and how many of them count.
 template <class T, class Policy, class Map>
 std::pair<std::vector<double>, std::size_t> pseudo_inverse_step(const Policy& policy, const Map& map, policy_tensor<Policy, T, 1>& w, const T* change,
-                                                                double rank_tolerance) {
+                                                                const linear_edit_options& options) {
     using space = typename Policy::memory_space;
     auto jacobian = whole_jacobian<T>(policy, map, w);
     const std::size_t m = map.output_size(), n = map.input_size(), k = std::min(m, n);
@@ -141,10 +142,11 @@ std::pair<std::vector<double>, std::size_t> pseudo_inverse_step(const Policy& po
     const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
     for (const T s : to_vector<Policy, T>(policy, values.data(), k)) {
         result.first.push_back(static_cast<double>(s));
-        const double floor = (rank_tolerance > 0 ? rank_tolerance : eps * static_cast<double>(std::max(m, n))) * result.first.front();
+        const double floor = (options.rank_tolerance > 0 ? options.rank_tolerance : eps * static_cast<double>(std::max(m, n))) * result.first.front();
         const bool counts = static_cast<double>(s) > floor;
         result.second += counts ? 1 : 0;
-        inverse.push_back(counts ? T(1) / s : T(0));
+        const double size = static_cast<double>(s);
+        inverse.push_back(counts ? static_cast<T>(size / (size * size + options.damping * options.damping)) : T(0));
     }
     const auto scales = uploaded<Policy, T>(policy, inverse);
     const auto zeros = policy.template allocate<T>(k);
@@ -261,7 +263,8 @@ inline void check_edit_options(const gradient_edit_options& options, std::size_t
 /// The smallest change of a code with which the linearised map reaches given attributes: w = w_0 + J^+ (q - phi(w_0)), J at w_0.
 ///
 /// "Smallest" is in the units that the map's input has. Where those differ much (codes whose axes have very different spreads), compose the map with an affine_map
-/// from whitened codes. To change some attributes and leave the others free, compose it with a selection of rows; all attributes that are there are
+/// from whitened codes; where a regressor hardly sees some attributes, whose exact values would cost a long way, divide attributes by their spreads and ask for
+/// damping. To change some attributes and leave the others free, compose it with a selection of rows; all attributes that are there are
 /// held to the target.
 ///
 /// \param policy  where to compute
@@ -280,8 +283,9 @@ template <execution_policy Policy, class Map, any_tensor Code, any_tensor Target
 auto linear_attribute_edit(const Policy& policy, const Map& map, const Code& code, const Target& target, const linear_edit_options& options = {}) {
     using T = value_type_of<Code>;
     constexpr const char* name = "linear_attribute_edit";
-    detail::require<argument_error>(options.steps >= 1 && options.rank_tolerance >= 0 && options.rank_tolerance < 1, name, ": steps ", options.steps, ", rank_tolerance ",
-                                    options.rank_tolerance, " (expected at least 1, and a number in [0, 1))");
+    detail::require<argument_error>(options.steps >= 1 && options.rank_tolerance >= 0 && options.rank_tolerance < 1 && options.damping >= 0 && std::isfinite(options.damping),
+                                    name, ": steps ", options.steps, ", rank_tolerance ", options.rank_tolerance, ", damping ", options.damping,
+                                    " (expected at least 1, a number in [0, 1), a finite number of at least 0)");
     const auto from = detail::evaluate(policy, code);
     const auto to = detail::evaluate(policy, target);
     auto w = detail::start_of_edit<T>(policy, map, from.view(), to.view(), name);
@@ -297,7 +301,7 @@ auto linear_attribute_edit(const Policy& policy, const Map& map, const Code& cod
         const double left = 1 - static_cast<double>(step) / static_cast<double>(options.steps);
         policy.transform(m, detail::difference_of<T>{to.view().data, result.attributes.data(), change.data()});
         policy.transform(m, detail::along<T>{change.data(), way.data(), static_cast<T>(-left), change.data()});
-        auto [values, rank] = detail::pseudo_inverse_step<T>(policy, map, result.code, static_cast<const T*>(change.data()), options.rank_tolerance);
+        auto [values, rank] = detail::pseudo_inverse_step<T>(policy, map, result.code, static_cast<const T*>(change.data()), options);
         result.singular_values = std::move(values);
         result.rank = std::min(result.rank, rank);
         result.attributes = map.value(policy, result.code);

@@ -52,6 +52,7 @@ struct attribute_regression_options {
     std::size_t max_iterations = 50;   ///< epochs: passes through the training samples
     std::size_t batch = 128;           ///< samples per step of Adam, at least 1
     double learning_rate = 1e-3;       ///< at the start; falls to 0 along half a cosine
+    double weight_decay = 0;           ///< per step and unit of the learning rate, at least 0: weights shrink beside Adam's steps (Loshchilov & Hutter 2019); biases do not
     double attribute_weight = 0;       ///< of the mean squared standardised deviation from the given q, beside the landmarks' relative error; 0: the paper's loss
     double validation = 0.1;           ///< share of samples kept from training, in [0, 1)
     std::size_t patience = 0;          ///< stop after so many epochs without a better validation; 0: never
@@ -78,9 +79,9 @@ inline void check_attribute_options(const attribute_regression_options& options,
     require<argument_error>(options.max_iterations >= 1 && options.batch >= 1, name, ": max_iterations ", options.max_iterations, ", batch ", options.batch,
                             " (expected at least 1)");
     require<argument_error>(options.learning_rate > 0 && std::isfinite(options.learning_rate) && options.attribute_weight >= 0 &&
-                                std::isfinite(options.attribute_weight),
-                            name, ": learning_rate ", options.learning_rate, ", attribute_weight ", options.attribute_weight,
-                            " (expected a positive rate and a weight of at least 0, both finite)");
+                                std::isfinite(options.attribute_weight) && options.weight_decay >= 0 && options.weight_decay * options.learning_rate < 1,
+                            name, ": learning_rate ", options.learning_rate, ", weight_decay ", options.weight_decay, ", attribute_weight ", options.attribute_weight,
+                            " (expected a positive rate, a decay below 1 / rate, weights of at least 0, all finite)");
     require<argument_error>(options.validation >= 0 && options.validation < 1, name, ": validation ", options.validation, " (expected a share in [0, 1))");
     require<argument_error>(options.patience == 0 || options.validation > 0, name, ": patience ", options.patience, " without validation samples");
 }
@@ -252,7 +253,12 @@ auto fit_attribute_regressor(const Policy& policy, const rank_one_shape_model<Ma
             const std::size_t first = step * batch, some = std::min(batch, taught - first);
             const double done = static_cast<double>(result.iterations * steps + step) / static_cast<double>(options.max_iterations * steps);
             sum += training.loss(phi, samples.data() + first, some, options.attribute_weight, gradient.data());
-            optimiser.step(policy, 0.5 * options.learning_rate * (1 + std::cos(3.14159265358979323846 * done)), phi.parameters(), gradient.data());
+            const double rate = 0.5 * options.learning_rate * (1 + std::cos(3.14159265358979323846 * done));
+            for (std::size_t l = 0; options.weight_decay > 0 && l < phi.layers(); ++l) {
+                const auto weights = phi.weights(l);
+                policy.transform(weights.rows * weights.columns, detail::scale_in_place<T>{weights.data, static_cast<T>(1 - rate * options.weight_decay)});
+            }
+            optimiser.step(policy, rate, phi.parameters(), gradient.data());
         }
         detail::require<solver_error>(std::isfinite(sum), name, ": epoch ", result.iterations + 1, " has the loss ", sum, "; the learning rate of ", options.learning_rate,
                                       " may be too large");

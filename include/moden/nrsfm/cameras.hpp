@@ -38,16 +38,13 @@ MODEN_HOST_DEVICE inline void decompose_camera(const double* m, double negligibl
     const double size = std::sqrt(dot3(m, m) + dot3(m + 3, m + 3));
     double k22 = std::sqrt(dot3(m + 3, m + 3));
     k22 = k22 > negligible * size ? k22 : 0;
-    double k12 = 0;
-    if (k22 > 0) {
-        for (int i = 0; i < 3; ++i) {
-            r2[i] = m[3 + i] / k22;
-        }
-        k12 = dot3(m, r2);
+    for (int i = 0; i < 3; ++i) {
+        r2[i] = k22 > 0 ? m[3 + i] / k22 : 0;
     }
+    const double k12 = dot3(m, r2);
     double rest[3];
     for (int i = 0; i < 3; ++i) {
-        rest[i] = k22 > 0 ? m[i] - k12 * r2[i] : m[i];
+        rest[i] = m[i] - k12 * r2[i];
     }
     double k11 = std::sqrt(dot3(rest, rest));
     k11 = k11 > negligible * size ? k11 : 0;
