@@ -16,9 +16,11 @@ namespace pose_faces {
 
 using shape_model = moden::rank_one_shape_model<matrix>;
 
-/// How strongly an attribute shows in what is read off pictures: reading = slope * attribute + offset.
+/// An attribute beside what is read off pictures.
 struct calibration {
-    double slope = 1, offset = 0, correlation = 0;
+    double slope = 1;       ///< of readings by the attribute
+    double offset = 0;      ///< mean of the readings less that of the attribute: the object's frame is free, its unit is not
+    double correlation = 0;
 };
 
 /// R(q) of the generator's faces and the directions in q that mean something.
@@ -54,8 +56,7 @@ struct landmark_model {
     }
 };
 
-/// Slope, offset and correlation of a line through pairs.
-inline calibration line_through(const std::vector<double>& x, const std::vector<double>& y) {
+inline calibration calibrated(const std::vector<double>& x, const std::vector<double>& y) {
     double mx = 0, my = 0, xx = 0, xy = 0, yy = 0;
     const double n = static_cast<double>(x.size());
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -64,7 +65,7 @@ inline calibration line_through(const std::vector<double>& x, const std::vector<
     for (std::size_t i = 0; i < x.size(); ++i) {
         xx += (x[i] - mx) * (x[i] - mx), xy += (x[i] - mx) * (y[i] - my), yy += (y[i] - my) * (y[i] - my);
     }
-    return {xy / xx, my - mx, xy / std::sqrt(xx * yy)};  // the offset for a slope of 1: only the object's frame is free
+    return {xy / xx, my - mx, xy / std::sqrt(xx * yy)};
 }
 
 /// q of landmarks.
@@ -99,7 +100,7 @@ inline landmark_model learn_landmark_model(const moden::cpu_policy& cpu, const f
             model_angles.push_back(result.angle(attributes.data() + n * (8 + basis), which));
             readings.push_back(numbers.factor(samples.readings, n, which));
         }
-        result.pose[which] = line_through(model_angles, readings);
+        result.pose[which] = calibrated(model_angles, readings);
     }
     // Happiness as a linear function c'alpha; of all changes with the same c'alpha, C c is the one that the distribution of alpha (covariance C) makes likeliest.
     auto alpha = moden::tensor<double, 2>::from_shape({count, basis}), smiles = moden::tensor<double, 2>::from_shape({count, 1});

@@ -40,7 +40,7 @@ examples::canvas draw_strips(const moden::cpu_policy& cpu, const generator& net,
     constexpr double largest[] = {0.6, 0.3, 0.25};
     const bool linear = method == edit_method::linear;
     examples::sheet sheet{.title = linear ? "One linear step" : "By minimising, with the identity preserved",
-                          .notes = {"above: asked, below: measured (degrees; smile in % of full happiness)"}, .cell_height = 96, .cell_width = 96};
+                          .notes = {"below: what is asked, and what is measured (degrees; smile in % of full happiness)"}, .cell_height = 96, .cell_width = 96};
     const vector q = steered.white->value(cpu, face);
     auto start = matrix::from_shape({1, face.size()});
     std::copy(face.begin(), face.end(), start.begin());

@@ -21,7 +21,7 @@ using network = moden::multilayer_perceptron<moden::cpu_policy, float>;
 inline constexpr std::array<const char*, 4> factor_names{"yaw", "pitch", "roll", "smile"};
 inline constexpr double degree = 180 / 3.14159265358979323846;
 
-/// What makes a person, in units of its spread over faces, as a function of white coordinates: what edits are to leave alone.
+/// What makes a person, of all that is read off a picture, in units of its spread over faces: what edits are to leave alone.
 class identity_map {
 public:
     identity_map(const moden::cpu_policy& cpu, const regressor& measure, const std::string& file, const matrix& readings) : measure_(&measure), select_(cpu, selection(measure, file, readings)) {}
