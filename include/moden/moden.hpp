@@ -10,6 +10,7 @@
 #include <moden/core/random.hpp>
 #include <moden/core/status.hpp>
 #include <moden/core/tensor.hpp>
+#include <moden/editing/attribute_editing.hpp>
 #include <moden/editing/direction_algebra.hpp>
 #include <moden/editing/line_intersection.hpp>
 #include <moden/editing/linear_boundary.hpp>
@@ -26,9 +27,12 @@
 #include <moden/loss/multilinear_fit.hpp>
 #include <moden/loss/multilinear_loss.hpp>
 #include <moden/loss/multilinear_terms.hpp>
+#include <moden/maps/affine_map.hpp>
 #include <moden/maps/check_derivatives.hpp>
+#include <moden/maps/composed_map.hpp>
 #include <moden/maps/differentiable_map.hpp>
 #include <moden/maps/masked_map.hpp>
+#include <moden/maps/multilayer_perceptron.hpp>
 #include <moden/multilinear/complete.hpp>
 #include <moden/multilinear/cp.hpp>
 #include <moden/multilinear/hooi.hpp>
@@ -38,6 +42,7 @@
 #include <moden/multilinear/products.hpp>
 #include <moden/multilinear/tucker.hpp>
 #include <moden/multilinear/unfold.hpp>
+#include <moden/nrsfm/attribute_regression.hpp>
 #include <moden/nrsfm/cameras.hpp>
 #include <moden/nrsfm/evaluation.hpp>
 #include <moden/nrsfm/rank_one_factorization.hpp>
