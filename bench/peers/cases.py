@@ -56,12 +56,13 @@ PEERS: dict[str, tuple[str, ...]] = {
     "localized_dictionary": ("torch",),
     "spherical_k_means": ("scikit-learn", "numpy-handwritten"),
     "ward_linkage": ("scipy",),
-    "nrsfm": ("torch",),
+    "nrsfm": ("torch", "torch-handwritten"),
     "shape_fit": ("scipy", "torch"),
 }
 ALL_PEERS = (
     *("numpy", "scipy", "scikit-learn", "scikit-learn-ridge", "tensorly-numpy", "tensorly-torch", "tntorch", "torch"),
     "numpy-handwritten",
+    "torch-handwritten",
 )
 # What these peers do is in a file per subject.
 METHODS = ("least_squares", "multilinear_loss", "localized_dictionary", "spherical_k_means", "ward_linkage")

@@ -55,7 +55,7 @@ def make_variants(peer: str, case: Any, inputs: dict, folder: Path) -> dict[str,
         if case.kind == "nrsfm":
             import nrsfm_peer
 
-            return nrsfm_peer.variants(case, inputs, exact)
+            return nrsfm_peer.variants(peer, case, inputs, exact)
         import shape_fit_peer
 
         return shape_fit_peer.variants(peer, inputs, exact)
@@ -105,6 +105,10 @@ class Worker:
             import dictionary_peer
 
             self.parts = self.case.count / dictionary_peer.TIMED_ITERATIONS
+        if self.case.kind == "nrsfm" and peer == "torch":
+            import nrsfm_peer
+
+            self.parts = nrsfm_peer.STEPS[self.case.shape[1]] / nrsfm_peer.TIMED_ITERATIONS
         if self.case.kind == "shape_fit" and peer == "scipy":
             import shape_fit_peer
 
