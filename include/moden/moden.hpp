@@ -26,7 +26,9 @@
 #include <moden/loss/multilinear_fit.hpp>
 #include <moden/loss/multilinear_loss.hpp>
 #include <moden/loss/multilinear_terms.hpp>
+#include <moden/maps/affine_map.hpp>
 #include <moden/maps/check_derivatives.hpp>
+#include <moden/maps/composed_map.hpp>
 #include <moden/maps/differentiable_map.hpp>
 #include <moden/maps/masked_map.hpp>
 #include <moden/multilinear/complete.hpp>

@@ -1,4 +1,4 @@
-// Differentiable maps on every policy: masks, and the check that finds wrong derivatives.
+// Differentiable maps on every policy: matrices, compositions, masks, and the check that finds wrong derivatives.
 
 #include <doctest/doctest.h>
 
@@ -7,8 +7,11 @@
 #include <vector>
 
 #include <moden/core/macros.hpp>
+#include <moden/maps/affine_map.hpp>
 #include <moden/maps/check_derivatives.hpp>
+#include <moden/maps/composed_map.hpp>
 #include <moden/maps/masked_map.hpp>
+#include <moden/regression/least_squares.hpp>
 
 #include "policies.hpp"
 
@@ -84,6 +87,13 @@ struct cubic_map {
     }
 };
 
+template <class T, class Policy, class Tensor>
+std::vector<double> downloaded(const Policy& policy, const Tensor& tensor) {
+    std::vector<T> host(tensor.size());
+    policy.download(static_cast<const T*>(tensor.data()), host.data(), host.size());
+    return {host.begin(), host.end()};
+}
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("check_derivatives tells right from wrong", Cell, MODEN_TEST_CELLS) {
@@ -137,5 +147,91 @@ TEST_CASE_TEMPLATE("masked_map", Cell, MODEN_TEST_CELLS) {
     CHECK(check.difference < 20 * std::pow(Cell::eps, 2.0 / 3));
     const auto longer = to_policy(policy, random_tensor<T, 1>({7}, 1));
     CHECK_THROWS_WITH_AS((moden::masked_map(policy, map, longer)), "masked_map: the mask has the shape 7 (expected a vector of 6)",
+                         moden::shape_error);
+}
+
+TEST_CASE_TEMPLATE("affine_map", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const auto host_a = random_tensor<T, 2>({5, 8}, 1);
+    const auto host_b = random_tensor<T, 1>({5}, 2);
+    const auto host_x = random_tensor<T, 2>({3, 8}, 3);
+    const auto a = to_policy(policy, host_a);
+    const auto b = to_policy(policy, host_b);
+    const auto points = to_policy(policy, host_x);
+    const auto x = to_policy(policy, random_tensor<T, 1>({8}, 3));  // the first of the points
+    //! [affine_map]
+    const moden::affine_map map(policy, a, b);    // A x + b; without b: A x
+    const auto y = map.value(policy, x);
+    const auto batch = map.values(policy, points);  // one point per row
+    //! [affine_map]
+    static_assert(moden::differentiable_map<std::remove_cv_t<decltype(map)>, Policy, T>);
+    CHECK(map.input_size() == 8);
+    CHECK(map.output_size() == 5);
+    const moden::affine_map linear(policy, a);
+    const auto one = downloaded<T>(policy, y), all = downloaded<T>(policy, batch), moved = downloaded<T>(policy, linear.jvp(policy, x, points));
+    const auto without = downloaded<T>(policy, linear.value(policy, x));
+    for (std::size_t n = 0; n < 3; ++n) {
+        for (std::size_t i = 0; i < 5; ++i) {
+            double product = 0;
+            for (std::size_t j = 0; j < 8; ++j) {
+                product += static_cast<double>(host_a(i, j)) * static_cast<double>(host_x(n, j));
+            }
+            CHECK(std::abs(all[n * 5 + i] - product - static_cast<double>(host_b(i))) <= 20 * Cell::eps);
+            CHECK(std::abs(moved[n * 5 + i] - product) <= 20 * Cell::eps);
+            if (n == 0) {
+                CHECK(std::abs(one[i] - product - static_cast<double>(host_b(i))) <= 20 * Cell::eps);
+                CHECK(std::abs(without[i] - product) <= 20 * Cell::eps);
+            }
+        }
+    }
+    // Of a linear map the central difference is exact up to rounding, whose share eps / step is eps^(2/3).
+    const auto check = moden::check_derivatives(policy, map, x);
+    CHECK(check.adjoint < 10 * Cell::eps);
+    CHECK(check.difference < 20 * std::pow(Cell::eps, 2.0 / 3));
+    // A planted regressor: its predictions are the map's values.
+    const auto samples = to_policy(policy, random_tensor<T, 2>({40, 8}, 5));
+    const auto targets = map.values(policy, samples);
+    //! [make_affine_map]
+    const auto regressor = moden::make_affine_map(policy, moden::least_squares(policy, samples, targets));
+    //! [make_affine_map]
+    const auto found = downloaded<T>(policy, regressor.value(policy, x));
+    for (std::size_t i = 0; i < 5; ++i) {
+        CHECK(std::abs(found[i] - one[i]) <= 200 * Cell::eps);
+    }
+    const auto nine = to_policy(policy, random_tensor<T, 1>({9}, 1));
+    const auto of_nine = to_policy(policy, random_tensor<T, 2>({2, 9}, 1));
+    CHECK_THROWS_WITH_AS((moden::affine_map(policy, a, nine)), "affine_map: the offset has the shape 9 (expected a vector of 5)", moden::shape_error);
+    CHECK_THROWS_WITH_AS((moden::affine_map(policy, nine)), doctest::Contains("order 1"), moden::shape_error);
+    CHECK_THROWS_AS(map.value(policy, nine), moden::shape_error);
+    CHECK_THROWS_AS(map.values(policy, of_nine), moden::shape_error);
+    CHECK_THROWS_AS(map.jvp(policy, nine, points), moden::shape_error);
+    CHECK_THROWS_WITH_AS(map.jvp(policy, x, of_nine), "affine_map::jvp: the tangents have the shape 2 x 9 (expected k x 8)", moden::shape_error);
+    CHECK_THROWS_AS(map.vjp(policy, nine, of_nine), moden::shape_error);
+    CHECK_THROWS_AS(map.vjp(policy, x, of_nine), moden::shape_error);
+}
+
+TEST_CASE_TEMPLATE("composed_map", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    const moden::affine_map widen(policy, to_policy(policy, random_tensor<T, 2>({12, 7}, 1)), to_policy(policy, random_tensor<T, 1>({12}, 2)));
+    const cubic_map<T> bend{12};
+    const moden::affine_map narrow(policy, to_policy(policy, random_tensor<T, 2>({4, 12}, 3)));
+    const auto x = to_policy(policy, random_tensor<T, 1>({7}, 4));
+    //! [composed_map]
+    const moden::composed_map bent(bend, widen);     // x -> bend(widen(x))
+    const moden::composed_map chain(narrow, bent);   // x -> narrow(bend(widen(x)))
+    const auto y = chain.value(policy, x);
+    //! [composed_map]
+    static_assert(moden::differentiable_map<std::remove_cv_t<decltype(chain)>, Policy, T>);
+    CHECK(chain.input_size() == 7);
+    CHECK(chain.output_size() == 4);
+    CHECK(downloaded<T>(policy, y) == downloaded<T>(policy, narrow.value(policy, bend.value(policy, widen.value(policy, x)))));
+    const auto check = moden::check_derivatives(policy, chain, x);
+    CHECK(check.adjoint < 50 * Cell::eps);
+    CHECK(check.difference < 50 * std::pow(Cell::eps, 2.0 / 3));
+    CHECK_THROWS_WITH_AS((moden::composed_map(widen, narrow)), "composed_map: the inner map gives 4 numbers (expected 7, which the outer one takes)",
                          moden::shape_error);
 }
