@@ -27,10 +27,14 @@
 #include <moden/loss/multilinear_loss.hpp>
 #include <moden/loss/multilinear_terms.hpp>
 #include <moden/maps/affine_map.hpp>
+#include <moden/maps/automatic_map.hpp>
+#include <moden/maps/callable_map.hpp>
 #include <moden/maps/check_derivatives.hpp>
 #include <moden/maps/composed_map.hpp>
 #include <moden/maps/differentiable_map.hpp>
+#include <moden/maps/dual.hpp>
 #include <moden/maps/masked_map.hpp>
+#include <moden/maps/summed_map.hpp>
 #include <moden/multilinear/complete.hpp>
 #include <moden/multilinear/cp.hpp>
 #include <moden/multilinear/hooi.hpp>
@@ -57,3 +61,5 @@
 #include <moden/regression/options.hpp>
 #include <moden/sparse/component_report.hpp>
 #include <moden/sparse/localized_dictionary.hpp>
+#include <moden/spectral/jacobian_svd.hpp>
+#include <moden/spectral/options.hpp>

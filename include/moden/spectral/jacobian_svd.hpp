@@ -34,7 +34,7 @@ inline jacobian_svd_options resolved_options(jacobian_svd_options options, std::
     const bool all_at_once = options.method == jacobian_method::subspace_iteration;
     const std::size_t wanted = options.block;
     if (wanted == 0) {
-        options.block = all_at_once ? k + 4 : options.method == jacobian_method::sequential ? std::min<std::size_t>(k, 8) : k;
+        options.block = all_at_once ? k + 4 : std::min<std::size_t>(k, 8);
     }
     require<argument_error>(!all_at_once || options.block >= k, "jacobian_svd: a block of ", wanted, " for rank ", k,
                             " (subspace_iteration needs at least as many; sequential does not)");
@@ -44,9 +44,9 @@ inline jacobian_svd_options resolved_options(jacobian_svd_options options, std::
     options.block = std::min(options.block, most);
     if (options.method == jacobian_method::block_krylov) {
         const std::size_t given = options.basis;
-        require<argument_error>(given == 0 || given >= std::min(k + options.block, most), "jacobian_svd: a basis of ", given, " for rank ", k,
+        require<argument_error>(given == 0 || given >= std::min(most, k + options.block), "jacobian_svd: a basis of ", given, " for rank ", k,
                                 " and blocks of ", options.block, " (expected at least ", k + options.block, ")");
-        options.basis = std::min(most, given == 0 ? k + 3 * options.block : given);
+        options.basis = std::min(most, given == 0 ? 2 * (k + options.block) : given);
     }
     if (options.method == jacobian_method::sequential && options.batch == 0) {
         options.batch = options.block;  // the last step, on all k vectors, must not take more than the others

@@ -37,11 +37,11 @@ enum class spectral_status {
 struct jacobian_svd_options {
     std::size_t rank = 0;             ///< k, 1 to min(m, n), required
     jacobian_method method = jacobian_method::block_krylov;
-    /// Vectors that are iterated together; 0: k, of subspace_iteration k + 4 (at least k), of sequential min(k, 8). A value that J
-    /// has more often than this (counting only exact repetitions) may be found as often as this only.
+    /// Vectors that are iterated together; 0: min(k, 8), of subspace_iteration k + 4 (at least k). Fewer make block_krylov need fewer
+    /// products in more calls, but a singular value that J has more often than `block` times, exactly, may be found that often only.
     std::size_t block = 0;
     std::size_t batch = 0;            ///< tangents or cotangents per call of the map, at most; 0: the whole block
-    std::size_t basis = 0;            ///< of block_krylov: vectors before a restart, at least k + block; 0: k + 3 block
+    std::size_t basis = 0;            ///< of block_krylov: vectors before a restart, at least k + block; 0: 2 (k + block)
     double tolerance = 1e-5;          ///< stop when all residuals are at most tolerance s_0
     std::size_t max_iterations = 1000;  ///< blocks of J- and J'-products
     adjoint_check check = adjoint_check::verify;

@@ -207,7 +207,7 @@ private:
     void restart() {
         const std::size_t k = options_.rank;
         // A few more than k, as a buffer to those that are thrown away.
-        const std::size_t kept = std::min(capacity_ - next_, k + std::max<std::size_t>(1, (held_ - k) / 3));
+        const std::size_t kept = std::min(capacity_ - next_, k + std::max<std::size_t>(1, (held_ - k) / 2));
         {
             const auto left = make(large_ * kept), right = make(small_ * kept);
             leading(kept, left.data(), right.data());
