@@ -20,6 +20,7 @@
 #include <moden/editing/stacked_model.hpp>
 #include <moden/editing/tensor_model.hpp>
 #include <moden/linalg/decompositions.hpp>
+#include <moden/linalg/generalized_eigh.hpp>
 #include <moden/linalg/independent_components.hpp>
 #include <moden/linalg/low_rank.hpp>
 #include <moden/loss/feature_rotation.hpp>
@@ -62,4 +63,8 @@
 #include <moden/sparse/component_report.hpp>
 #include <moden/sparse/localized_dictionary.hpp>
 #include <moden/spectral/jacobian_svd.hpp>
+#include <moden/spectral/low_rank_directions.hpp>
 #include <moden/spectral/options.hpp>
+#include <moden/spectral/region_directions.hpp>
+#include <moden/spectral/robust_pca.hpp>
+#include <moden/spectral/steering.hpp>
