@@ -165,8 +165,13 @@ TEST_CASE_TEMPLATE("low_rank_directions change the region and leave the backgrou
         CHECK_THROWS_WITH_AS(moden::low_rank_directions(policy, map, x, where, options), doctest::Contains(part), moden::argument_error);
     };
     refused(selected, {.count = 0}, "0 directions in a space of 8");
-    refused(selected, {.sparsity = 0}, "sparsity 0");
+    refused(selected, {.sparsity = -1}, "low_rank_directions: sparsity -1");
     refused(selected, {.background_rank = 8}, "background_rank 8 leaves no null space in 8 dimensions");
+    // So small a lambda that everything counts as sparse: no directions, and the ranks say why.
+    const auto none = moden::low_rank_directions(policy, map, x, selected, {.sparsity = 1e-3});
+    CHECK(none.region_rank == 0);
+    CHECK(none.directions.shape()[0] == 0);
+    CHECK(none.remaining.empty());
     auto all = mask;
     all.fill(T(1));
     refused(to_policy(policy, all), {}, "low_rank_directions: the mask selects all 40 outputs");

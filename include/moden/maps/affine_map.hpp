@@ -6,28 +6,11 @@
 #include <type_traits>
 
 #include <moden/core/elementwise.hpp>
-#include <moden/core/macros.hpp>
 #include <moden/core/tensor_traits.hpp>
+#include <moden/maps/detail/row_steps.hpp>
 #include <moden/maps/differentiable_map.hpp>
 
 namespace moden {
-
-namespace detail {
-
-/// Every row of the result is the same vector, or 0 where that is null.
-template <class T>
-struct repeat_row {
-    const T* row;
-    T* result;
-    std::size_t columns;
-    MODEN_HOST_DEVICE void operator()(std::size_t n, std::size_t first, std::size_t last) const {
-        for (std::size_t i = first; i < last; ++i) {
-            result[n * columns + i] = row == nullptr ? T(0) : row[i];
-        }
-    }
-};
-
-}  // namespace detail
 
 /// f(x) = A x + b: selections, scalings, changes of basis, linear regressors.
 ///
@@ -138,7 +121,7 @@ private:
     void multiply(const Policy& policy, const T* rows, std::size_t count, const T* start, T* result) const {
         using space = typename Policy::memory_space;
         if (start != nullptr) {
-            policy.transform_rows(count, output_size(), detail::repeat_row<T>{start, result, output_size()});
+            policy.transform_rows(count, output_size(), detail::start_rows_from<T>{start, result, output_size()});
         }
         policy.template gemm<T>(T(1), row_major<const T, space>(rows, count, input_size()),
                                 transposed(row_major<const T, space>(matrix_.data(), output_size(), input_size())), start == nullptr ? T(0) : T(1),

@@ -30,7 +30,7 @@ namespace moden {
 /// Options of low_rank_directions.
 struct low_rank_directions_options {
     std::size_t count = 1;            ///< k, directions wanted at most
-    double sparsity = 1.0 / 60;       ///< lambda of both robust PCAs; positive
+    double sparsity = 0;              ///< lambda of both robust PCAs; 0: 1 / sqrt(n). The authors use 1 / 60 for n = 512
     /// Dimensions of the background that directions must avoid, the leading ones; 0: all of its low-rank part.
     std::size_t background_rank = 0;
     std::size_t batch = 0;            ///< as in region_directions_options
@@ -79,7 +79,8 @@ std::vector<T> principal_directions(const Policy& policy, const T* matrix, std::
 /// part of J_f'J_f, projected onto the null space of that of J_b'J_b and brought to length 1.
 ///
 /// The low-rank parts are those of robust_pca, applied to both Gram matrices divided by the numbers of their outputs. Principal directions
-/// that lie in the background's space up to sqrt(eps) are left out, so there may be fewer than k. With background_rank the null space is that of
+/// that lie in the background's space up to sqrt(eps) are left out, so there may be fewer than k, or none: a small lambda leaves nothing in
+/// the low-rank parts (region_rank 0). With background_rank the null space is that of
 /// the leading dimensions only: more room, and a background that changes a little.
 ///
 /// \param policy  where to compute
@@ -92,7 +93,7 @@ std::vector<T> principal_directions(const Policy& policy, const T* matrix, std::
 ///         background without a null space (its low-rank part has rank n), NaN or infinity in an argument or from the map
 ///
 /// Cost: n tangents and 2 m n^2 flops (batch > 0: 2 n cotangents and 4 n^3 flops instead), then robust PCA of two n x n matrices.
-/// Source: LowRankGAN (Zhu et al. 2021); lambda is its authors'.
+/// Source: LowRankGAN (Zhu et al. 2021).
 /// \snippet tests/spectral/low_rank_directions.cpp low_rank_directions
 template <execution_policy Policy, class Map, any_tensor Point, any_tensor Mask>
 auto low_rank_directions(const Policy& policy, const Map& map, const Point& x, const Mask& mask, const low_rank_directions_options& options) {
@@ -104,7 +105,6 @@ auto low_rank_directions(const Policy& policy, const Map& map, const Point& x, c
     require<argument_error>(k >= 1 && k <= n, function, ": ", k, " directions in a space of ", n, " (expected 1 to ", n, ")");
     require<argument_error>(options.background_rank < n, function, ": background_rank ", options.background_rank, " leaves no null space in ", n,
                             " dimensions");
-    require<argument_error>(options.sparsity > 0, function, ": sparsity ", options.sparsity, " (expected a positive value)");
     const auto point = detail::evaluate(policy, x);
     detail::check_map_vector(point.view().shape, n, function, "x");
     detail::require_finite(policy, point.view().data, n, function, "x");
