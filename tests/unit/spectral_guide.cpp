@@ -94,7 +94,7 @@ TEST_CASE("docs/spectral.md: a region") {
     const moden::masked_map mouth(cpu, map, mask);                                                // nonzero selects
     const auto largest = moden::jacobian_svd(cpu, mouth, x, {.rank = 2});                         // what changes the mouth most
     const auto local = moden::region_directions(cpu, map, x, mask, {.count = 2});                 // and leaves the rest (001 Eq. 2.25)
-    const auto strict = moden::low_rank_directions(cpu, map, x, mask, {.count = 2, .background_rank = 1});
+    const auto strict = moden::low_rank_directions(cpu, map, x, mask, {.count = 2, .sparsity = 1, .background_rank = 1});
     const auto change = [&](const auto& directions) {
         const auto y = map.jvp(cpu, x, directions);
         double inside = 0, outside = 0;
