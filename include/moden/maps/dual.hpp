@@ -12,7 +12,7 @@ namespace moden {
 /// A number with its derivatives in N directions, a + b_0 e_0 + ... + b_{N-1} e_{N-1} with e_i e_j = 0.
 ///
 /// Code that is written over a scalar type computes derivatives when it is given these: each operation follows the chain rule.
-/// Functions of <cmath> are found without a namespace (`using std::exp; exp(x)` works for numbers and duals). Comparisons look
+/// Mathematical functions are found without a namespace (`using std::exp; exp(x)` works for numbers and duals). Comparisons look
 /// at the value alone, so branches are those of the value; where a function has a kink the derivative is that of one side
 /// (abs(0) has the derivative 0).
 ///

@@ -108,11 +108,12 @@ auto run_jacobian_svd(const Policy& policy, const Map& map, const T* x, const T*
 /// \throws shape_error if x does not fit; argument_error for options out of range, an x that is not finite, NaN or infinity
 ///         from the map, and (adjoint_check::verify) a vjp that is not the adjoint of jvp, with both sides of the equation
 ///
-/// Cost: iterations x block tangents and cotangents (block_krylov: once more `block` tangents where J is wide and a start is given;
-/// sequential: k cotangents at the end), and for each
-/// iteration products and QR or SVD of (m + n) x block against the basis. Memory beyond the result: block_krylov (m + n) (basis + block),
-/// subspace_iteration 2 m block + 3 n block, sequential that with its narrower block and (m + n) k; and what the map needs for
-/// `batch` vectors.
+/// A block_krylov basis that turns out to be invariant (a J of low rank, exact repetitions, an exact start) is held against three more blocks.
+///
+/// Cost: iterations x block tangents and cotangents (block_krylov: once more as many tangents as the start has rows where J is wide;
+/// sequential: k cotangents at the end, and steps of all k should errors have added up), and for each iteration products and QR or SVD of
+/// (m + n) x block against the basis. Memory beyond the result: block_krylov up to 2 (m + n) basis, subspace_iteration 2 m block + 3 n block + (m + n) k,
+/// sequential that with its narrower block and (m + n) k more; and what the map needs for `batch` vectors.
 /// Source: Paper V Algorithms 1 and 2 and Eqs. 6-9 (U and S from the J V that is kept, as the errata say); Baglama & Reichel 2006.
 /// \snippet tests/spectral/jacobian_svd.cpp jacobian_svd
 template <execution_policy Policy, class Map, any_tensor Point>

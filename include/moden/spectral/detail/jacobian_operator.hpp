@@ -108,8 +108,9 @@ template <class Policy, class T, class Space>
 void orthonormalize_block(const Policy& policy, matrix_view<const T, Space> q, matrix_view<T, Space> w, std::uint64_t seed) {
     // A column that was next to zero after the projection is noise, which need not be orthogonal to Q; the triangular factor of the
     // next pass shows it. "Twice is enough" (Parlett 1998) holds for the others.
-    constexpr int patience = 3, most = 8;
+    constexpr int patience = 3, most = 20;
     const std::size_t k = w.columns;
+    std::vector<int> fresh(k, 0);  // the pass in which a column was replaced by random numbers, of which much may go at first
     auto shares = policy.template allocate<T>(std::max<std::size_t>(q.columns, 1) * k);
     auto triangle = policy.template allocate<T>(k * k);
     for (int pass = 1; pass <= most; ++pass) {
@@ -130,8 +131,9 @@ void orthonormalize_block(const Policy& policy, matrix_view<const T, Space> q, m
         for (std::size_t j = 0; j < k; ++j) {
             if (!(std::abs(r[j * k + j]) > T(0.5))) {
                 orthogonal = false;
-                if (pass >= patience) {
-                    fill_normal(policy, w.data + j * w.rows, w.rows, seed, (std::uint64_t{1} << 32) + j);
+                if (pass >= patience && (fresh[j] == 0 || pass > fresh[j] + 1)) {
+                    fill_normal(policy, w.data + j * w.rows, w.rows, seed, (std::uint64_t{1} << 32) + static_cast<std::uint64_t>(pass) * k + j);
+                    fresh[j] = pass;
                 }
             }
         }
@@ -199,12 +201,20 @@ found_triplets<Policy, T> zero_triplets(const Policy& policy, const Operator& ja
 template <class Policy, class T, class Space>
 void starting_block(const Policy& policy, const T* given, std::size_t given_count, std::uint64_t seed, matrix_view<const T, Space> q,
                     matrix_view<T, Space> block) {
-    const std::size_t taken = std::min(given_count, block.columns);
-    if (taken > 0) {
-        policy.copy(given, block.data, taken * block.rows);
+    const std::size_t count = std::min(given_count, block.columns), rows = block.rows;
+    std::size_t taken = 0;
+    if (count > 0) {
+        // Of vectors that depend on each other the basis of what they span; anything else would be directions of nobody's choice.
+        const auto copy = policy.template allocate<T>(count * rows), values = policy.template allocate<T>(count), right = policy.template allocate<T>(count * count);
+        policy.copy(given, copy.data(), count * rows);
+        policy.template svd<T>(column_major<T, Space>(copy.data(), rows, count), values.data(), columns_of(block, 0, count),
+                               column_major<T, Space>(right.data(), count, count));
+        const std::vector<T> lengths = to_vector<Policy, T>(policy, values.data(), count);
+        const T least = static_cast<T>(rows) * std::numeric_limits<T>::epsilon() * lengths[0];
+        taken = static_cast<std::size_t>(std::count_if(lengths.begin(), lengths.end(), [&](T s) { return s > least; }));
     }
     if (taken < block.columns) {
-        fill_normal(policy, block.data + taken * block.rows, (block.columns - taken) * block.rows, seed, q.columns);
+        fill_normal(policy, block.data + taken * rows, (block.columns - taken) * rows, seed, q.columns);
     }
     orthonormalize_block<Policy, T, Space>(policy, q, block, seed);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -66,10 +67,12 @@ public:
                 continue;
             }
             double worst = 1;
+            notice_invariance(scale);
             if (held_ >= k) {
                 found.residuals = residuals(k);
                 worst = found.largest_residual() / scale;
                 found.converged = worst <= options_.tolerance;
+                found.converged = found.converged && (settled(values) || found.iterations >= options_.max_iterations);
             }
             found.stopped = found.stopped || (!found.converged && options_.progress && !options_.progress(found.iterations, worst));
             const bool last = found.stopped || found.iterations >= options_.max_iterations || next_ == 0;
@@ -119,6 +122,7 @@ private:
         orthonormalize_block<Policy, T, space>(policy_, u(0, held_), block, options_.seed + found_blocks_);
         policy_.template gemm<T>(T(1), transposed(constant(u(0, held_ + width_))), column_major<const T, space>(products_.data(), large_, width_), T(0),
                                  b(0, held_ + width_, held_, width_));
+        smallest_pivot_ = pivot(b(held_, width_, held_, width_));
         const auto z = column_major<T, space>(z_.data(), small_, width_);
         apply_adjoint(block.data, width_, z.data);
         if (options_.check == adjoint_check::verify) {
@@ -155,6 +159,7 @@ private:
         }
         policy_.template gemm<T>(T(1), transposed(constant(next)), z, T(0), column_major<T, space>(coupling_.data(), next_, width_));
         last_width_ = width_;
+        smallest_pivot_ = std::min(smallest_pivot_, pivot(column_major<T, space>(coupling_.data(), next_, width_)));
     }
 
     /// V' A' U_last against the rows of B that U_last' A V has given.
@@ -169,6 +174,44 @@ private:
         size_ = std::max(size_, norms / std::sqrt(static_cast<double>(width_)));
         require_adjoint(to_vector<Policy, T>(policy_, rows.data(), columns * width_), to_vector<Policy, T>(policy_, gram.data(), columns * width_), size_,
                         function_);
+    }
+
+    /// A basis that is invariant under J'J, or has an invariant part, says nothing of what lies beside it, further copies of a singular value
+    /// for one. A pivot of B or C that vanishes tells; directions that rounding chose, or random ones, go on from there.
+    void notice_invariance(double scale) {
+        const double least = 10 * static_cast<double>(std::numeric_limits<T>::epsilon()) * scale;
+        was_invariant_ = was_invariant_ || smallest_pivot_ <= least;
+        if (next_ > 0 && euclidean_norm(policy_, static_cast<const T*>(coupling_.data()), next_ * last_width_) <= least) {
+            starting_block<Policy, T, space>(policy_, nullptr, 0, options_.seed + found_blocks_, v(0, held_), v(held_, next_));
+        }
+    }
+
+    /// Smallest magnitude on the diagonal of a matrix of few rows.
+    double pivot(matrix_view<T, space> triangle) const {
+        const auto dense = make(triangle.rows * triangle.columns);
+        policy_.template copy<T>(constant(triangle), column_major<T, space>(dense.data(), triangle.rows, triangle.columns));
+        const std::vector<T> host = to_vector<Policy, T>(policy_, dense.data(), triangle.rows * triangle.columns);
+        double least = std::numeric_limits<double>::infinity();
+        for (std::size_t i = 0; i < std::min(triangle.rows, triangle.columns); ++i) {
+            least = std::min(least, std::abs(static_cast<double>(host[i * triangle.rows + i])));
+        }
+        return least;
+    }
+
+    /// Whether convergence is to be believed: after invariance the leading values have to stay for three blocks.
+    bool settled(const std::vector<T>& values) {
+        constexpr std::size_t blocks = 3;
+        if (next_ == 0 || !was_invariant_) {
+            return true;
+        }
+        const double eps = static_cast<double>(std::numeric_limits<T>::epsilon()), scale = static_cast<double>(values[0]);
+        bool changed = leading_.empty();
+        for (std::size_t i = 0; i < leading_.size() && !changed; ++i) {
+            changed = std::abs(static_cast<double>(values[i]) - static_cast<double>(leading_[i])) > (100 * eps + options_.tolerance) * scale;
+        }
+        leading_.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(options_.rank));
+        doubts_ = changed ? blocks : doubts_ - 1;
+        return doubts_ == 0;
     }
 
     /// B = P S Q'; returns S.
@@ -242,6 +285,10 @@ private:
     std::size_t last_width_ = 0;  ///< columns of C
     std::size_t found_blocks_ = 0;
     double size_ = 0;             ///< of J, as far as it has shown
+    double smallest_pivot_ = 0;    ///< of the last blocks of B and C, which are triangular
+    bool was_invariant_ = false;
+    std::vector<T> leading_ = {};  ///< what had converged after that
+    std::size_t doubts_ = 0;       ///< blocks for which it still has to stay
     buffer_of<Policy, T> v_, u_, products_, z_, coupling_, b_, p_, q_, scratch_, singular_;
 };
 

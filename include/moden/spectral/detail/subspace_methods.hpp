@@ -151,34 +151,31 @@ public:
     }
 
     found_triplets<Policy, T> run(const T* start, std::size_t start_count) {
-        // Errors of locked vectors show in those after them; what the last step then still misses is made up for by another round.
-        double tolerance = options_.tolerance / 2;
-        buffer_of<Policy, T> again;
-        while (true) {
-            if (!round(start, start_count, tolerance)) {
-                return zero_triplets<Policy, T>(policy_, jacobian_, options_.rank, found_.iterations);
-            }
-            const bool complete = taken_ == options_.rank;
-            finish();
-            found_.converged = complete && found_.largest_residual() <= options_.tolerance * static_cast<double>(found_.values[0]);
-            if (found_.converged || found_.stopped || !complete || found_.iterations >= options_.max_iterations) {
-                return std::move(found_);
-            }
-            again = policy_.template allocate<T>(n_ * options_.rank);
-            policy_.copy(static_cast<const T*>(found_.v.data()), again.data(), n_ * options_.rank);
-            start = again.data();
-            start_count = options_.rank;
-            tolerance /= 8;
+        if (!search(start, start_count)) {
+            return zero_triplets<Policy, T>(policy_, jacobian_, options_.rank, found_.iterations);
         }
+        const bool complete = taken_ == options_.rank;
+        finish();
+        const auto good = [&] { return found_.largest_residual() <= options_.tolerance * static_cast<double>(found_.values[0]); };
+        // Errors of taken vectors are in those after them. What they add up to beyond the tolerance goes with a step of all k, a block at a time.
+        while (complete && !good() && !found_.stopped && found_.iterations < options_.max_iterations) {
+            std::swap(found_.v, z_);
+            orthonormalize_block<Policy, T, space>(policy_, {}, column_major<T, space>(found_.v.data(), n_, taken_), options_.seed);
+            jacobian_.forward(found_.v.data(), taken_, found_.u.data());
+            rotate();
+            ++found_.iterations;
+            const double worst = found_.largest_residual() / static_cast<double>(found_.values[0]);
+            found_.stopped = !good() && options_.progress && !options_.progress(found_.iterations, worst);
+        }
+        found_.converged = complete && good();
+        return std::move(found_);
     }
 
 private:
     /// Takes vectors until there are k or the iterations are used up. False if J is zero.
-    bool round(const T* start, std::size_t start_count, double tolerance) {
+    bool search(const T* start, std::size_t start_count) {
         const std::size_t k = options_.rank, smaller = std::min(n_, m_);
-        found_.values.clear();
-        taken_ = 0;
-        largest_ = 0;
+        const double tolerance = options_.tolerance / 2;
         std::size_t used = std::min(start_count, block_), carried = 0;
         iteration_.narrow(std::min(block_, smaller));
         starting_block<Policy, T, space>(policy_, start, start_count, options_.seed, taken(), iteration_.block());
@@ -267,17 +264,25 @@ private:
             starting_block<Policy, T, space>(policy_, nullptr, 0, options_.seed + 1, taken(), rest);
             jacobian_.forward(rest.data, k - taken_, found_.u.data() + taken_ * m_);
         }
+        taken_ = k;
+        rotate();
+    }
+
+    /// From V and J V to the triplets they contain, J' U and the residuals.
+    void rotate() {
+        const std::size_t k = options_.rank;
         const auto singular = policy_.template allocate<T>(k), rotation = policy_.template allocate<T>(k * k);
-        auto u = policy_.template allocate<T>(m_ * k), v = policy_.template allocate<T>(n_ * k);
+        auto u = policy_.template allocate<T>(m_ * k);
+        z_ = policy_.template allocate<T>(n_ * k);
         const auto pt = column_major<T, space>(rotation.data(), k, k);
         policy_.template svd<T>(column_major<T, space>(found_.u.data(), m_, k), singular.data(), column_major<T, space>(u.data(), m_, k), pt);
         policy_.template gemm<T>(T(1), column_major<const T, space>(found_.v.data(), n_, k), transposed(pt), T(0),
-                                 column_major<T, space>(v.data(), n_, k));
+                                 column_major<T, space>(z_.data(), n_, k));
         std::swap(found_.u, u);
-        std::swap(found_.v, v);
+        std::swap(found_.v, z_);
         found_.values = to_vector<Policy, T>(policy_, singular.data(), k);
-        jacobian_.backward(found_.u.data(), k, v.data());
-        found_.residuals = column_residuals(policy_, static_cast<const T*>(v.data()), found_.v.data(), singular.data(), n_, k);
+        jacobian_.backward(found_.u.data(), k, z_.data());
+        found_.residuals = column_residuals(policy_, static_cast<const T*>(z_.data()), found_.v.data(), singular.data(), n_, k);
     }
 
     const Policy& policy_;
@@ -286,6 +291,7 @@ private:
     std::size_t block_, n_, m_;
     subspace_block<Policy, T, Operator> iteration_;
     found_triplets<Policy, T> found_ = {};
+    buffer_of<Policy, T> z_ = {};     ///< J' U of the result
     std::vector<T> latest_ = {};  ///< singular values of the block
     std::size_t taken_ = 0;
     std::size_t ready_ = 0;           ///< of the block's triplets, the leading ones that are among those taken
