@@ -21,6 +21,7 @@
 #include <moden/editing/stacked_model.hpp>
 #include <moden/editing/tensor_model.hpp>
 #include <moden/linalg/decompositions.hpp>
+#include <moden/linalg/generalized_eigh.hpp>
 #include <moden/linalg/independent_components.hpp>
 #include <moden/linalg/low_rank.hpp>
 #include <moden/loss/feature_rotation.hpp>
@@ -28,11 +29,15 @@
 #include <moden/loss/multilinear_loss.hpp>
 #include <moden/loss/multilinear_terms.hpp>
 #include <moden/maps/affine_map.hpp>
+#include <moden/maps/automatic_map.hpp>
+#include <moden/maps/callable_map.hpp>
 #include <moden/maps/check_derivatives.hpp>
 #include <moden/maps/composed_map.hpp>
 #include <moden/maps/differentiable_map.hpp>
+#include <moden/maps/dual.hpp>
 #include <moden/maps/masked_map.hpp>
 #include <moden/maps/multilayer_perceptron.hpp>
+#include <moden/maps/summed_map.hpp>
 #include <moden/multilinear/complete.hpp>
 #include <moden/multilinear/cp.hpp>
 #include <moden/multilinear/hooi.hpp>
@@ -60,3 +65,9 @@
 #include <moden/regression/options.hpp>
 #include <moden/sparse/component_report.hpp>
 #include <moden/sparse/localized_dictionary.hpp>
+#include <moden/spectral/jacobian_svd.hpp>
+#include <moden/spectral/low_rank_directions.hpp>
+#include <moden/spectral/options.hpp>
+#include <moden/spectral/region_directions.hpp>
+#include <moden/spectral/robust_pca.hpp>
+#include <moden/spectral/steering.hpp>

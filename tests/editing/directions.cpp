@@ -344,6 +344,21 @@ TEST_CASE_TEMPLATE("directions made independent of others", Cell, MODEN_TEST_CEL
         CHECK(std::abs(dot(gone, row_of(once, n))) < 50 * Cell::eps * frobenius(row_of(v, n)) * frobenius(row_of(v, n)));
     }
     CHECK(relative_difference(to_array(policy, moden::project_out(policy, independent, others)), once) < 50 * Cell::eps);
+    // One after the other, 001 Eq. 6.35: orthogonal to the last one, and to all where they are orthogonal.
+    const array in_turn = to_array(policy, moden::project_out(policy, directions, others, moden::projection_order::in_turn));
+    array expected = v;
+    for (std::size_t k = 0; k < c.rows(); ++k) {
+        for (std::size_t n = 0; n < 3; ++n) {
+            const double share = dot(row_of(expected, n), row_of(c, k)) / dot(row_of(c, k), row_of(c, k));
+            for (std::size_t i = 0; i < 20; ++i) {
+                expected(n, i) -= share * c(k, i);
+            }
+        }
+    }
+    CHECK(relative_difference(in_turn, expected) < 50 * Cell::eps);
+    const auto orthogonal = to_policy(policy, to_tensor<T, 2>(transpose(orthonormalized(random_matrix(20, 3, 8)))));
+    CHECK(relative_difference(to_array(policy, moden::project_out(policy, directions, orthogonal, moden::projection_order::in_turn)),
+                              to_array(policy, moden::project_out(policy, directions, orthogonal))) < 50 * Cell::eps);
     const auto nothing = to_policy(policy, to_tensor<T, 2>(array({0, 20})));
     CHECK(to_array(policy, moden::project_out(policy, directions, nothing)).data == to_array(policy, directions).data);
     CHECK_THROWS_AS(moden::project_out(policy, directions, to_policy(policy, to_tensor<T, 2>(random_matrix(1, 19, 1)))), moden::shape_error);

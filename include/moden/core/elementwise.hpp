@@ -58,6 +58,33 @@ struct scaled_copy {
     MODEN_HOST_DEVICE void operator()(std::size_t i) const { target[i] = factor * source[i]; }
 };
 
+/// result = a + factor b; result may be a.
+template <class T>
+struct scaled_sum {
+    const T* a;
+    const T* b;
+    T factor;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = a[i] + factor * b[i]; }
+};
+
+/// The identity, or as much of it as a dense matrix with lines of this length holds.
+template <class T>
+struct fill_identity {
+    T* matrix;
+    std::size_t length;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { matrix[i] = i % length == i / length ? T(1) : T(0); }
+};
+
+/// Every row of a matrix times a factor of its own, in place: diag(factors) from the left.
+template <class T>
+struct multiply_rows {
+    const T* factors;
+    std::size_t columns;
+    T* matrix;
+    MODEN_HOST_DEVICE void operator()(std::size_t i) const { matrix[i] *= factors[i / columns]; }
+};
+
 /// Every row of a matrix times a line of factors, in place: diag(factors) from the right.
 template <class T>
 struct multiply_columns {

@@ -73,14 +73,6 @@ struct gradient_edit_result {
 
 namespace detail {
 
-/// Rows of the identity.
-template <class T>
-struct unit_matrix {
-    T* result;
-    std::size_t size;
-    MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t j) const { result[i * size + j] = i == j ? T(1) : T(0); }
-};
-
 /// result = factor weight (value - wanted), with weight 1 where there are none.
 template <class T>
 struct weighed_difference {
@@ -115,7 +107,7 @@ auto whole_jacobian(const Policy& policy, const Map& map, const Point& x) {
     using space = typename Policy::memory_space;
     const std::size_t n = map.input_size(), m = map.output_size(), k = std::min(m, n);
     auto units = policy.template make_tensor<T, 2>({k, k});
-    policy.transform_grid(k, k, unit_matrix<T>{units.data(), k});
+    policy.transform(k * k, fill_identity<T>{units.data(), k});
     if (m <= n) {
         return policy_tensor<Policy, T, 2>(map.vjp(policy, x, units));
     }
@@ -300,7 +292,7 @@ auto linear_attribute_edit(const Policy& policy, const Map& map, const Code& cod
         // From where the code has got to, to that part of the way: q - (1 - step / steps) (q - q_0) - phi(w).
         const double left = 1 - static_cast<double>(step) / static_cast<double>(options.steps);
         policy.transform(m, detail::difference_of<T>{to.view().data, result.attributes.data(), change.data()});
-        policy.transform(m, detail::along<T>{change.data(), way.data(), static_cast<T>(-left), change.data()});
+        policy.transform(m, detail::scaled_sum<T>{change.data(), way.data(), static_cast<T>(-left), change.data()});
         auto [values, rank] = detail::pseudo_inverse_step<T>(policy, map, result.code, static_cast<const T*>(change.data()), options);
         result.singular_values = std::move(values);
         result.rank = std::min(result.rank, rank);

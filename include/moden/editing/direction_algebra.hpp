@@ -211,19 +211,51 @@ auto edit_codes(const Codes& codes, const Direction& direction, const std::vecto
     return edit_codes(cpu_policy{}, codes, direction, strengths, options);
 }
 
+/// How project_out treats several others.
+enum class projection_order {
+    together,  ///< v - C (C'C)^-1 C' v: orthogonal to all of them
+    in_turn    ///< v - c (c'v) / (c'c) for one after the other: the same where they are orthogonal, otherwise orthogonal to the last one only
+};
+
+namespace detail {
+
+/// Rows without their share of one direction; nothing changes where that has length 0.
+template <class T>
+struct remove_share {
+    const T* other;
+    std::size_t size;
+    T* rows;
+    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
+        T* const row = rows + n * size;
+        double square = 0, product = 0;
+        for (std::size_t i = 0; i < size; ++i) {
+            square += static_cast<double>(other[i]) * static_cast<double>(other[i]);
+            product += static_cast<double>(other[i]) * static_cast<double>(row[i]);
+        }
+        const double share = square > 0 ? product / square : 0;
+        for (std::size_t i = 0; i < size; ++i) {
+            row[i] = static_cast<T>(static_cast<double>(row[i]) - share * static_cast<double>(other[i]));
+        }
+    }
+};
+
+}  // namespace detail
+
 /// Directions without what they have of others, v - C (C'C)^-1 C' v: moving along them leaves the others alone.
 ///
 /// \param policy     where to compute
 /// \param directions N x d
 /// \param others     k x d, the directions to be conditioned on; k <= d
-/// \return           N x d, orthogonal to all of `others`; not normalised
+/// \param order      all others together, or one after the other
+/// \return           N x d, orthogonal to all of `others` (in turn: to the last one); not normalised
 /// \throws shape_error if the sizes differ or k > d; argument_error for NaN or infinity
 ///
-/// Others that are linearly dependent (to 8 d eps) count once. Cost: the SVD of `others`, 4 N k d flops.
-/// Source: Paper V Eq. 11 (with V the matrix of the others as columns); 001 Eq. 6.35 projects onto the wrong vector.
+/// Others that are linearly dependent (to 8 d eps) count once. Cost: the SVD of `others`, 4 N k d flops; in turn k passes.
+/// Source: Paper V Eq. 11 (with V the matrix of the others as columns); 001 Eq. 6.35, which projects onto the wrong vector, for
+/// projection_order::in_turn.
 /// \snippet tests/editing/directions.cpp project_out
 template <execution_policy Policy, any_tensor Directions, any_tensor Others>
-auto project_out(const Policy& policy, const Directions& directions, const Others& others) {
+auto project_out(const Policy& policy, const Directions& directions, const Others& others, projection_order order = projection_order::together) {
     using T = value_type_of<Directions>;
     using space = typename Policy::memory_space;
     static_assert(std::is_same_v<T, value_type_of<Others>>, "moden: project_out with directions of different type");
@@ -235,6 +267,13 @@ auto project_out(const Policy& policy, const Directions& directions, const Other
                                      "project_out: directions of ", v.rows, " x ", v.columns, " and others of ", view.view().shape,
                                      " (expected k x ", v.columns, ", k <= ", v.columns, ")");
         if (view.view().shape[0] == 0) {
+            return result;
+        }
+        if (order == projection_order::in_turn) {
+            detail::require_finite(policy, view.view().data, view.view().size(), "project_out", "the matrix of others");
+            for (std::size_t i = 0; i < view.view().shape[0]; ++i) {
+                policy.transform(v.rows, detail::remove_share<T>{view.view().data + i * v.columns, v.columns, result.data()}, 2 * v.columns);
+            }
             return result;
         }
         const auto svd = thin_svd(policy, others);
@@ -257,8 +296,8 @@ auto project_out(const Policy& policy, const Directions& directions, const Other
 }
 
 template <any_tensor Directions, any_tensor Others>
-auto project_out(const Directions& directions, const Others& others) {
-    return project_out(cpu_policy{}, directions, others);
+auto project_out(const Directions& directions, const Others& others, projection_order order = projection_order::together) {
+    return project_out(cpu_policy{}, directions, others, order);
 }
 
 /// Straight between codes, (1 - t) a + t b. With a the mean code this is the truncation trick, with psi = t.

@@ -62,13 +62,6 @@ struct multiply_by_slope {
     }
 };
 
-template <class T>
-struct scale_in_place {
-    T* values;
-    T factor;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { values[i] *= factor; }
-};
-
 }  // namespace detail
 
 /// What a pass through a network leaves for the way back: the points, the hidden layers and the outputs, a row for each point.
@@ -111,7 +104,7 @@ public:
             const std::size_t in = widths_[l], out = widths_[l + 1];
             const double variance = (l + 1 < layers() && kind_ == activation::relu ? 2.0 : 1.0) / static_cast<double>(in);
             fill_normal(policy, layer(l), out * in, options.seed, l);
-            policy.transform(out * in, detail::scale_in_place<T>{layer(l), static_cast<T>(std::sqrt(variance))});
+            policy.transform(out * in, detail::scaled_copy<T>{layer(l), static_cast<T>(std::sqrt(variance)), layer(l)});
             policy.transform(out, detail::fill_with<T>{layer(l) + out * in, T(0)});
         }
     }

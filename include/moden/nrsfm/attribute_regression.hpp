@@ -256,7 +256,7 @@ auto fit_attribute_regressor(const Policy& policy, const rank_one_shape_model<Ma
             const double rate = 0.5 * options.learning_rate * (1 + std::cos(3.14159265358979323846 * done));
             for (std::size_t l = 0; options.weight_decay > 0 && l < phi.layers(); ++l) {
                 const auto weights = phi.weights(l);
-                policy.transform(weights.rows * weights.columns, detail::scale_in_place<T>{weights.data, static_cast<T>(1 - rate * options.weight_decay)});
+                policy.transform(weights.rows * weights.columns, detail::scaled_copy<T>{weights.data, static_cast<T>(1 - rate * options.weight_decay), weights.data});
             }
             optimiser.step(policy, rate, phi.parameters(), gradient.data());
         }

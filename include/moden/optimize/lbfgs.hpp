@@ -38,16 +38,6 @@ struct lbfgs_result {
 
 namespace detail {
 
-/// result = a + factor b; result may be a.
-template <class T>
-struct along {
-    const T* a;
-    const T* b;
-    T factor;
-    T* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = a[i] + factor * b[i]; }
-};
-
 /// A point on a search line: step, value, slope along the line.
 struct line_point {
     double step, value, slope;
@@ -141,14 +131,14 @@ public:
         std::vector<double> weights(products_.size());
         for (std::size_t i = products_.size(); i-- > 0;) {
             weights[i] = dot(step(i), d) / products_[i];
-            policy_.transform(size_, along<T>{d, change(i), static_cast<T>(-weights[i]), d});
+            policy_.transform(size_, scaled_sum<T>{d, change(i), static_cast<T>(-weights[i]), d});
         }
         if (!products_.empty()) {
             policy_.transform(size_, scaled_copy<T>{d, static_cast<T>(scale_), d});
         }
         for (std::size_t i = 0; i < products_.size(); ++i) {
             const double back = dot(change(i), d) / products_[i];
-            policy_.transform(size_, along<T>{d, step(i), static_cast<T>(weights[i] - back), d});
+            policy_.transform(size_, scaled_sum<T>{d, step(i), static_cast<T>(weights[i] - back), d});
         }
     }
 
@@ -217,7 +207,7 @@ lbfgs_result minimize_lbfgs(const Policy& policy, T* x, std::size_t size, Functi
             const double length = std::sqrt(memory.dot(direction.data(), direction.data()));
             const double first = memory.empty() ? std::max(1e-3 * std::sqrt(memory.dot(old_point.data(), old_point.data())), 1e-3) / length : 1.0;
             return detail::wolfe_search({0, result.value, slope}, first, [&](double step) {
-                policy.transform(size, detail::along<T>{old_point.data(), direction.data(), static_cast<T>(step), point.data()});
+                policy.transform(size, detail::scaled_sum<T>{old_point.data(), direction.data(), static_cast<T>(step), point.data()});
                 const double value = function(static_cast<const T*>(point.data()), gradient.data());
                 ++result.evaluations;
                 return detail::line_point{step, value, memory.dot(gradient.data(), direction.data())};

@@ -298,7 +298,7 @@ private:
     static double precision() { return 10 * static_cast<double>(std::numeric_limits<T>::epsilon()); }
 
     void add(const T* source, std::size_t count, double weight, T* target) const {
-        policy_.transform(count, along<T>{target, source, static_cast<T>(weight), target});
+        policy_.transform(count, scaled_sum<T>{target, source, static_cast<T>(weight), target});
     }
 
     /// Blocks of samples such that `rows` numbers of each fit into 64 MiB.

@@ -184,7 +184,7 @@ public:
             factors[k] = lengths[k] > 0 ? 1 / lengths[k] : 1;
         }
         const auto scales = uploaded(policy_, factors);
-        policy_.transform(count_ * tracks_.points, scale_rows{scales.data(), tracks_.points, shapes_.data() + 3 * tracks_.points});
+        policy_.transform(count_ * tracks_.points, multiply_rows<double>{scales.data(), tracks_.points, shapes_.data() + 3 * tracks_.points});
         scale_coefficients(lengths);
     }
 

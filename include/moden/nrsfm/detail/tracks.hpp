@@ -308,13 +308,6 @@ principal_rows<Policy> principal_rows_of_gram(const Policy& policy, double* gram
     return result;
 }
 
-struct scale_rows {
-    const double* factors;
-    std::size_t size;
-    double* rows;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { rows[i] *= factors[i / size]; }
-};
-
 /// From the Gram matrix of the rows, where there are fewer of them; rows whose singular value is 0 to rounding are left out.
 template <class Policy, class Space>
 principal_rows<Policy> principal_rows_of_wide(const Policy& policy, matrix_view<const double, Space> matrix, std::size_t count) {
@@ -334,7 +327,7 @@ principal_rows<Policy> principal_rows_of_wide(const Policy& policy, matrix_view<
         std::transform(left.squares.begin(), left.squares.begin() + static_cast<std::ptrdiff_t>(count), factors.begin(),
                        [](double square) { return 1 / std::sqrt(square); });
         const auto scales = uploaded(policy, factors);
-        policy.transform(count * matrix.columns, scale_rows{scales.data(), matrix.columns, result.rows.data()});
+        policy.transform(count * matrix.columns, multiply_rows<double>{scales.data(), matrix.columns, result.rows.data()});
     }
     return result;
 }
