@@ -61,9 +61,12 @@ TEST_CASE("edits of the bundled generator's faces do what they are asked to") {
     REQUIRE(edits.size() == 16);
     for (const words& row : edits) {
         REQUIRE(row.size() == 11);
-        // Even few faces and steps say which way is which: a good part of what is asked for happens, and not much more.
+        // Two faces and regressors of 400 codes: every edit goes the right way, and yaw, which shows most, comes within a few degrees of 34.
         CHECK_MESSAGE(std::stod(row[3]) > 0.3, row[0], " ", row[1]);
-        CHECK_MESSAGE(std::stod(row[3]) < 2, row[0], " ", row[1]);
+        if (row[0] == "yaw") {
+            CHECK(std::stod(row[3]) == doctest::Approx(1).epsilon(0.15));
+            CHECK(std::stod(row[4]) < 5);
+        }
     }
     const auto table = rows_of(out + "/table.csv");
     REQUIRE(table.size() == 9);
