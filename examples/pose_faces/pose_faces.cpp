@@ -35,7 +35,7 @@ looked_at look(const moden::cpu_policy& cpu, const generator& net, const regress
 
 /// Rows: yaw, pitch, roll, smile; columns: what is asked for. Captions say what is measured.
 examples::canvas draw_strips(const moden::cpu_policy& cpu, const generator& net, const regressor& measure, const face_numbers& numbers, const landmark_model& model,
-                             const steered_space& steered, const vector& face, edit_method method, double preservation) {
+                             const steered_space& steered, const vector& face, edit_method method, const settings& wanted) {
     constexpr std::size_t columns = 7;
     constexpr double largest[] = {0.6, 0.3, 0.25};
     const bool linear = method == edit_method::linear;
@@ -51,7 +51,7 @@ examples::canvas draw_strips(const moden::cpu_policy& cpu, const generator& net,
         for (std::size_t i = 0; i < columns; ++i) {
             const double part = static_cast<double>(i) / (columns - 1);
             values.push_back(which < 3 ? largest[which] * (2 * part - 1) : part);
-            const vector e = edited(cpu, steered, face, model.asked(q, which, which < 3 ? values.back() : values.back() - smile), method, preservation);
+            const vector e = edited(cpu, steered, face, model.asked(q, which, which < 3 ? values.back() : values.back() - smile), method, wanted);
             std::copy(e.begin(), e.end(), codes.data() + i * e.size());
         }
         const looked_at seen = look(cpu, net, measure, steered.space, codes);
@@ -67,7 +67,7 @@ examples::canvas draw_strips(const moden::cpu_policy& cpu, const generator& net,
 
 /// Sources in rows, targets in columns: Paper III Fig. 6.
 examples::canvas draw_transfer(const moden::cpu_policy& cpu, const generator& net, const regressor& measure, const face_numbers& numbers, const landmark_model& model,
-                               const steered_space& steered, const matrix& codes, double preservation) {
+                               const steered_space& steered, const matrix& codes, const settings& wanted) {
     const std::size_t count = codes.shape()[0] / 2;
     const looked_at given = look(cpu, net, measure, steered.space, codes);
     const matrix q = steered.phi.values(cpu, steered.space.from_white.values(cpu, codes));
@@ -84,7 +84,7 @@ examples::canvas draw_transfer(const moden::cpu_policy& cpu, const generator& ne
     for (std::size_t s = 0; s < count; ++s) {
         auto moved = matrix::from_shape({count, codes.shape()[1]});
         for (std::size_t t = 0; t < count; ++t) {
-            const vector e = edited(cpu, steered, row_of(codes, s), transferred(cpu, model, row_of(q, s), row_of(q, count + t)), edit_method::gradient, preservation);
+            const vector e = edited(cpu, steered, row_of(codes, s), transferred(cpu, model, row_of(q, s), row_of(q, count + t)), edit_method::gradient, wanted);
             std::copy(e.begin(), e.end(), moved.data() + t * e.size());
         }
         const looked_at seen = look(cpu, net, measure, steered.space, moved);
@@ -188,14 +188,14 @@ void run(const settings& wanted) {
     const std::size_t fresh_count = 10 * wanted.faces;
     const matrix fresh_z = drawn_z(cpu, net, fresh_count, wanted.seed, 4), fresh_w = white_w(fresh_z);
     const std::vector<matrix> fresh{fresh_z, fresh_w, mixed_codes(fresh_w, white_w(drawn_z(cpu, net, fresh_count, wanted.seed, 5)), rows, wanted.seed + 1)};
-    const std::string edits = table_of_edits(cpu, net, measure, numbers, model, identity, *steered[1], some_rows(fresh_w, 0, wanted.faces), wanted.preservation);
+    const std::string edits = table_of_edits(cpu, net, measure, numbers, model, identity, *steered[1], some_rows(fresh_w, 0, wanted.faces), wanted);
     const std::string table = table_of_spaces(cpu, net, measure, numbers, model, identity, {steered[0].get(), steered[1].get(), steered[2].get()}, fresh, wanted.faces,
-                                              wanted.preservation);
+                                              wanted);
 
     const vector face = row_of(fresh_w, 0);
-    const auto linear = draw_strips(cpu, net, measure, numbers, model, *steered[1], face, edit_method::linear, wanted.preservation);
-    const auto gradient = draw_strips(cpu, net, measure, numbers, model, *steered[1], face, edit_method::gradient, wanted.preservation);
-    const auto grid = draw_transfer(cpu, net, measure, numbers, model, *steered[1], some_rows(fresh_w, 0, std::min<std::size_t>(8, fresh_count / 2 * 2)), wanted.preservation);
+    const auto linear = draw_strips(cpu, net, measure, numbers, model, *steered[1], face, edit_method::linear, wanted);
+    const auto gradient = draw_strips(cpu, net, measure, numbers, model, *steered[1], face, edit_method::gradient, wanted);
+    const auto grid = draw_transfer(cpu, net, measure, numbers, model, *steered[1], some_rows(fresh_w, 0, std::min<std::size_t>(8, fresh_count / 2 * 2)), wanted);
     auto rigid = matrix::from_shape({3, numbers.points()});
     std::copy_n(model.model.shapes().data(), rigid.size(), rigid.data());
     out.publish([&](const std::filesystem::path& folder) {

@@ -21,9 +21,10 @@ struct settings {
     std::size_t samples = 2000;
     std::size_t basis = 12;
     std::size_t epochs = 20;
-    std::size_t faces = 6;
+    std::size_t faces = 5;
     std::size_t renders = 200;
     double preservation = 0.02;
+    std::size_t iterations = 10;
     std::uint64_t seed = 5;
 };
 
@@ -53,6 +54,7 @@ public:
         count("--faces", settings_.faces, "edited faces per line of the tables", 2, 10000);
         count("--renders", settings_.renders, "renders with known 3D landmarks", 2, 100000);
         app_.add_option("--preservation", settings_.preservation, "weight of the identity in edits by minimising; default 0.02")->type_name("X");
+        count("--iterations", settings_.iterations, "of an edit by minimising", 1, 10000);
         app_.add_option("--seed", settings_.seed, "of faces and networks; default 5")->type_name("N");
         app_.get_formatter()->column_width(30);
     }

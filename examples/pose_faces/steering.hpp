@@ -28,8 +28,13 @@ public:
 
     /// N x numbers of the identity.
     matrix of(const moden::cpu_policy& cpu, const matrix& readings) const { return select_.values(cpu, readings); }
-    const affine& select() const { return select_; }
-    const regressor& measure() const { return *measure_; }
+    /// The same of one picture.
+    vector of(const moden::cpu_policy& cpu, const vector& picture) const { return select_.value(cpu, measure_->value(cpu, picture)); }
+    /// J'u in the picture for rows u.
+    matrix pull_back(const moden::cpu_policy& cpu, const vector& picture, const matrix& rows) const {
+        return measure_->vjp(cpu, picture, select_.vjp(cpu, vector::from_shape({select_.input_size()}), rows));
+    }
+    std::size_t size() const { return select_.output_size(); }
 
 private:
     static matrix selection(const regressor& measure, const std::string& file, const matrix& readings) {
@@ -62,13 +67,37 @@ private:
     affine select_;
 };
 
+/// The identity of a code's picture, as a map that can be preserved. It remembers the last picture: a gradient is asked for where the value was.
+class identity_of_code {
+public:
+    identity_of_code(const identity_map& identity, const code_space& space) : identity_(&identity), space_(&space) {}
+    std::size_t input_size() const { return space_->size(); }
+    std::size_t output_size() const { return identity_->size(); }
+    vector value(const moden::cpu_policy& cpu, const vector& e) const { return identity_->of(cpu, picture(cpu, e)); }
+    matrix vjp(const moden::cpu_policy& cpu, const vector& e, const matrix& rows) const {
+        return space_->picture->vjp(cpu, e, identity_->pull_back(cpu, picture(cpu, e), rows));
+    }
+
+private:
+    const vector& picture(const moden::cpu_policy& cpu, const vector& e) const {
+        if (!std::equal(e.begin(), e.end(), at_.begin(), at_.end())) {
+            picture_ = space_->picture->value(cpu, e);
+            at_.assign(e.begin(), e.end());
+        }
+        return picture_;
+    }
+
+    const identity_map* identity_;
+    const code_space* space_;
+    mutable std::vector<float> at_ = {};
+    mutable vector picture_;
+};
+
 /// A code space with its regressors, in coordinates in which codes and attributes have standard deviation 1: e -> (q - mean) / spread, and e -> identity.
 struct steered_space {
     using white_map = moden::composed_map<network, affine>;
     using standard_map = moden::composed_map<affine, white_map>;
     using closed_map = moden::composed_map<affine, moden::composed_map<affine, affine>>;
-    using reading_map = moden::composed_map<affine, regressor>;
-    using kept_map = moden::composed_map<reading_map, code_space::picture_map>;
 
     const code_space& space;
     network phi;
@@ -80,8 +109,7 @@ struct steered_space {
     std::unique_ptr<moden::composed_map<affine, affine>> closed_white = {};
     std::unique_ptr<standard_map> standard = {};
     std::unique_ptr<closed_map> closed_standard = {};
-    std::unique_ptr<reading_map> reads = {};
-    std::unique_ptr<kept_map> kept = {};
+    std::unique_ptr<identity_of_code> kept = {};
 };
 
 /// Landmark loss |R(q) - X|^2 of every row.
@@ -134,8 +162,7 @@ inline std::unique_ptr<steered_space> learn_steering(const moden::cpu_policy& cp
     result->closed_white = std::make_unique<moden::composed_map<affine, affine>>(*result->closed, space.from_white);
     result->standard = std::make_unique<steered_space::standard_map>(*result->standard_units, *result->white);
     result->closed_standard = std::make_unique<steered_space::closed_map>(*result->standard_units, *result->closed_white);
-    result->reads = std::make_unique<steered_space::reading_map>(identity.select(), identity.measure());
-    result->kept = std::make_unique<steered_space::kept_map>(*result->reads, *space.picture);
+    result->kept = std::make_unique<identity_of_code>(identity, space);
     return result;
 }
 
@@ -144,7 +171,7 @@ enum class edit_method { closed, linear, steps, gradient };
 inline constexpr std::array<const char*, 4> method_names{"closed", "linear", "4 steps", "gradient"};
 
 /// e with attributes nearer to q. Methods: one linear step by the closed form, one by the network's Jacobian, four of them, and minimising.
-inline vector edited(const moden::cpu_policy& cpu, const steered_space& steered, const vector& e, const vector& q, edit_method method, double preservation) {
+inline vector edited(const moden::cpu_policy& cpu, const steered_space& steered, const vector& e, const vector& q, edit_method method, const settings& wanted) {
     constexpr double damping = 0.15;
     const vector target = steered.standard_units->value(cpu, q);
     if (method == edit_method::closed) {
@@ -158,7 +185,7 @@ inline vector edited(const moden::cpu_policy& cpu, const steered_space& steered,
     }
     if (method == edit_method::gradient) {
         return moden::gradient_attribute_edit(cpu, *steered.standard, e, target, *steered.kept,
-                                              {.preservation = preservation, .code_preservation = damping * damping, .max_iterations = 15, .tolerance = 1e-3}).code;
+                                              {.preservation = wanted.preservation, .code_preservation = damping * damping, .max_iterations = wanted.iterations, .tolerance = 1e-3}).code;
     }
     return moden::linear_attribute_edit(cpu, *steered.standard, e, target, {.steps = method == edit_method::steps ? std::size_t{4} : std::size_t{1}, .damping = damping}).code;
 }

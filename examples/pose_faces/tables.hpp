@@ -45,7 +45,7 @@ inline double difference_of_rows(const matrix& a, const matrix& b, std::size_t n
 
 /// What the readings say of edits in w: asked against measured, and what else changed.
 inline std::string table_of_edits(const moden::cpu_policy& cpu, const generator& net, const regressor& measure, const face_numbers& numbers, const landmark_model& model,
-                                  const identity_map& identity, const steered_space& steered, const matrix& codes, double preservation) {
+                                  const identity_map& identity, const steered_space& steered, const matrix& codes, const settings& wanted) {
     const std::size_t count = codes.shape()[0];
     const matrix before = readings_of(cpu, net, measure, steered.space, codes), who = identity.of(cpu, before);
     const matrix q = steered.phi.values(cpu, steered.space.from_white.values(cpu, codes));
@@ -59,7 +59,7 @@ inline std::string table_of_edits(const moden::cpu_policy& cpu, const generator&
             matrix moved = codes;
             double length = 0;
             for (std::size_t n = 0; n < count; ++n) {
-                const vector e = edited(cpu, steered, row_of(codes, n), asked_attributes(model, numbers, before, n, which, row_of(q, n)), method, preservation);
+                const vector e = edited(cpu, steered, row_of(codes, n), asked_attributes(model, numbers, before, n, which, row_of(q, n)), method, wanted);
                 std::copy(e.begin(), e.end(), moved.data() + n * e.size());
                 length += difference_of_rows(moved, codes, n) * std::sqrt(static_cast<double>(e.size())) / static_cast<double>(count);
             }
@@ -106,7 +106,7 @@ inline vector transferred(const moden::cpu_policy& cpu, const landmark_model& mo
 /// Paper III Table 1: losses of regressors and edits, per space.
 inline std::string table_of_spaces(const moden::cpu_policy& cpu, const generator& net, const regressor& measure, const face_numbers& numbers, const landmark_model& model,
                                    const identity_map& identity, const std::vector<const steered_space*>& all, const std::vector<matrix>& fresh, std::size_t edits,
-                                   double preservation) {
+                                   const settings& wanted) {
     std::string csv = "space,method,landmark_loss,landmark_loss_edited,attribute_loss,target_loss,identity_loss,shape_error,shape_error_edited\n";
     std::printf("\nRegressors on %zu fresh faces of each space, and %zu transfers of another face's pose and shape (Paper III Tab. 1, Eqs. 16-18; landmarks in units of the picture's side).\n"
                 "L_L: |R(phi(w)) - landmarks of G(w)|^2, before and after; L_phi: |phi(w) - q|^2 after; L_R: |R(q) - landmarks of G(w)|^2 after; L_ID: mean squared change of the\n"
@@ -128,7 +128,7 @@ inline std::string table_of_spaces(const moden::cpu_policy& cpu, const generator
             for (std::size_t n = 0; n < edits; ++n) {
                 const vector target = transferred(cpu, model, row_of(q, n), row_of(q, (n + 1) % q.shape()[0]));
                 std::copy(target.begin(), target.end(), wished.data() + n * target.size());
-                const vector e = edited(cpu, steered, row_of(fresh[s], n), target, method, preservation);
+                const vector e = edited(cpu, steered, row_of(fresh[s], n), target, method, wanted);
                 std::copy(e.begin(), e.end(), moved.data() + n * e.size());
             }
             const matrix after = readings_of(cpu, net, measure, steered.space, moved), still = identity.of(cpu, after), reached = phi_of(moved);

@@ -49,7 +49,7 @@ std::vector<words> rows_of(const std::filesystem::path& path) {
 TEST_CASE("edits of the bundled generator's faces do what they are asked to") {
     const scratch_folder folder;
     const std::string out = (folder / "out").string();
-    const outcome done = pose_faces({"--out", out, "--samples", "400", "--epochs", "6", "--faces", "2", "--renders", "20", "--basis-shapes", "6"});
+    const outcome done = pose_faces({"--out", out, "--samples", "400", "--epochs", "6", "--faces", "2", "--renders", "20", "--basis-shapes", "6", "--iterations", "3"});
     REQUIRE_MESSAGE(done.exit_code == 0, done.err);
     CHECK(done.err == "");
     CHECK(names_in(out) == results);
@@ -61,9 +61,12 @@ TEST_CASE("edits of the bundled generator's faces do what they are asked to") {
     REQUIRE(edits.size() == 16);
     for (const words& row : edits) {
         REQUIRE(row.size() == 11);
-        // Even few faces say which way is which: a good part of what is asked for happens.
+        // Two faces and regressors of 400 codes: every edit goes the right way, and yaw, which shows most, comes within a few degrees of 34.
         CHECK_MESSAGE(std::stod(row[3]) > 0.3, row[0], " ", row[1]);
-        CHECK(std::stod(row[3]) < 1.7);
+        if (row[0] == "yaw") {
+            CHECK(std::stod(row[3]) == doctest::Approx(1).epsilon(0.15));
+            CHECK(std::stod(row[4]) < 5);
+        }
     }
     const auto table = rows_of(out + "/table.csv");
     REQUIRE(table.size() == 9);
@@ -79,7 +82,7 @@ TEST_CASE("edits of the bundled generator's faces do what they are asked to") {
     // A generator of one's own: what the bundled codes belong to is not known of it.
     std::filesystem::copy_file(std::string(MODEN_DATA_FOLDER) + "/faces64.safetensors", folder / "mine.safetensors");
     const outcome own = pose_faces({"--out", out, "--weights", (folder / "mine.safetensors").string(), "--samples", "200", "--epochs", "1", "--faces", "2", "--renders", "2",
-                                    "--basis-shapes", "2"});
+                                    "--basis-shapes", "2", "--iterations", "1"});
     REQUIRE_MESSAGE(own.exit_code == 0, own.err);
     CHECK(own.out.find("inverted renders") == std::string::npos);
     CHECK(names_in(out) == results);
@@ -106,7 +109,8 @@ TEST_CASE("refused") {
     refused({"--out", out, "--weights", (folder / "none.safetensors").string()}, "none.safetensors");
     refused({"--out", out, "--weights", data + "/face_factors.safetensors"}, "face_factors.safetensors");
     refused({"--out", out, "--measure", data + "/faces64.safetensors"}, "faces64.safetensors");
-    refused({"--out", out, "--measure", ""}, "image_regressor");
+    refused({"--out", out, "--measure", ""}, "cannot open");
+    refused({"--out", out, "--iterations", "0"}, "--iterations");
     std::ofstream(folder / "file") << "kept";
     refused({"--out", (folder / "file").string()}, "is not a folder");
     CHECK(contents_of(folder / "file") == "kept");
