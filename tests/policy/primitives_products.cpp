@@ -101,6 +101,56 @@ TEST_CASE_TEMPLATE("gemm: tall matrices times small ones", Cell, MODEN_TEST_CELL
     }
 }
 
+TEST_CASE_TEMPLATE("gemm: small matrices times wide ones, long rows times a few columns", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    // Wide rows of whole lines, and of no whole lines; few and many rows of C, which are divided among threads in different ways.
+    for (const product_shape& shape : {product_shape{2, 3, 544}, {13, 300, 1040}, {130, 20, 1040}, {64, 17, 1043}, {49, 1030, 16}, {97, 1100, 50}, {60, 1500, 64}}) {
+        const bool wide = shape.columns > 500;
+        const array a = random_matrix(shape.rows, shape.depth, 6), b = random_matrix(shape.depth, shape.columns, 7);
+        const array before = random_matrix(shape.rows, shape.columns, 8);
+        for (const storage_order order : both_orders) {
+            const stored<Policy, T> left(policy, {shape.rows, shape.depth, order}, a);
+            const stored<Policy, T> right(policy, {shape.depth, shape.columns}, b);
+            for (const factors_of_product& scale : {factors_of_product{1, 0}, {1, 1}}) {
+                const layout where{shape.rows, shape.columns};
+                const stored<Policy, T> result = scale.beta == 0 ? stored<Policy, T>(policy, where) : stored<Policy, T>(policy, where, before);
+                CAPTURE(text(shape));
+                CAPTURE(name_of(order));
+                CAPTURE(scale.beta);
+                policy.template gemm<T>(T(1), left.view(), right.view(), static_cast<T>(scale.beta), result.view());
+                check_product(result.back(), scale, a, b, before, Cell::eps);
+            }
+            if (!wide) {
+                continue;
+            }
+            // Columns that begin and end inside a line, of B and of C.
+            const std::size_t first = 5, count = shape.columns - 12;
+            const stored<Policy, T> result(policy, {shape.rows, shape.columns}, before);
+            policy.template gemm<T>(T(1), left.view(), moden::columns_of(right.view(), first, count), T(0), moden::columns_of(result.view(), first, count));
+            array expected = before;
+            const array all = result.back();
+            array part({shape.rows, count}), b_part({shape.depth, count});
+            for (std::size_t j = 0; j < count; ++j) {
+                for (std::size_t i = 0; i < shape.rows; ++i) {
+                    part(i, j) = all(i, first + j);
+                    expected(i, first + j) = all(i, first + j);
+                }
+                for (std::size_t k = 0; k < shape.depth; ++k) {
+                    b_part(k, j) = b(k, first + j);
+                }
+            }
+            check_product(part, {1, 0}, a, b_part, {}, Cell::eps);
+            std::size_t changed = 0;
+            for (std::size_t i = 0; i < all.data.size(); ++i) {
+                changed += all.data[i] == static_cast<double>(static_cast<T>(expected.data[i])) ? 0 : 1;
+            }
+            CHECK(changed == 0);
+        }
+    }
+}
+
 TEST_CASE_TEMPLATE("gemm_strided_batched: a shared factor or one each, few and many, gaps between the matrices", Cell,
                    MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
