@@ -137,7 +137,7 @@ public:
             // Rows of the next strip to fetch per tile.
             const std::size_t share = (depth * tile_.rows + last_row - first_row - 1) / (last_row - first_row);
             for (std::size_t column = first; column < last;) {
-                const std::size_t across = std::min(column < aligned ? aligned - column : strip, last - column), next = column + across;
+                const std::size_t across = std::min({column < aligned ? aligned - column : strip, strip, last - column}), next = column + across;
                 const T* from = b + k * b_row + column;
                 if (across < strip) {
                     std::fill_n(scratch, depth * strip, T(0));
