@@ -208,6 +208,46 @@ TEST_CASE_TEMPLATE("spherical k-means goes on from given centres", Cell, MODEN_T
     CHECK_THROWS_WITH_AS(start(bad, {}), doctest::Contains("the starting centres"), moden::argument_error);
 }
 
+TEST_CASE_TEMPLATE("spherical k-means makes the steps of a plain loop", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    const typename Cell::policy policy{};
+    const std::size_t count = 600, size = 24, clusters = 9, iterations = 7;
+    for (const double noise : {0.4, 3.0}) {  // clusters that are there, and hardly any
+        const auto host = to_tensor<T, 2>(planted_vectors(count, size, 6, noise, 31));
+        const array vectors = to_array(host);
+        array centres({clusters, size});
+        for (std::size_t k = 0; k < clusters; ++k) {
+            for (std::size_t i = 0; i < size; ++i) {
+                centres(k, i) = vectors(7 * k, i);
+            }
+        }
+        const auto found = moden::spherical_k_means(policy, to_policy(policy, host), to_policy(policy, to_tensor<T, 2>(centres)),
+                                                    {.tolerance = 0, .max_iterations = iterations});
+        std::vector<std::size_t> labels(count);
+        double inertia = 0;
+        for (std::size_t step = 0; step < found.iterations; ++step) {
+            array sums({clusters, size});
+            inertia = 0;
+            for (std::size_t n = 0; n < count; ++n) {
+                for (std::size_t k = 0; k < clusters; ++k) {
+                    labels[n] = k == 0 || cosine(vectors, n, centres, k) > cosine(vectors, n, centres, labels[n]) ? k : labels[n];
+                }
+                inertia += 1 - cosine(vectors, n, centres, labels[n]);
+                double square = 0;
+                for (std::size_t i = 0; i < size; ++i) {
+                    square += vectors(n, i) * vectors(n, i);
+                }
+                for (std::size_t i = 0; i < size; ++i) {
+                    sums(labels[n], i) += vectors(n, i) / std::sqrt(square);
+                }
+            }
+            CHECK(std::abs(found.history[step] - inertia) <= 20 * Cell::eps * static_cast<double>(count));
+            centres = step + 1 < found.iterations ? sums : centres;
+        }
+        CHECK(found.labels == labels);
+    }
+}
+
 TEST_CASE_TEMPLATE("the same seed, the same clusters", Cell, MODEN_TEST_CELLS) {
     using T = typename Cell::scalar;
     const typename Cell::policy policy{};

@@ -39,6 +39,8 @@ enum class primitive : std::size_t {
     syrk,
     syrk_strided_batched,
     trsm,
+    prepare_directions,
+    nearest_directions,
     eigh,
     svd,
     qr,
@@ -130,6 +132,14 @@ public:
 private:
     std::shared_ptr<ledger> books_;
     Buffer buffer_;
+};
+
+/// Another policy's prepared rows and their number.
+template <class Prepared>
+struct counted_directions {
+    Prepared inner;
+    std::size_t rows;
+    std::size_t columns;
 };
 
 namespace contract {
@@ -312,6 +322,23 @@ public:
         const double size = static_cast<double>(n);
         books_->add(primitive::trsm, size * static_cast<double>(b.rows) * static_cast<double>(b.columns));
         inner_->template trsm<T>(where, half, alpha, a, b);
+    }
+
+    template <class T>
+    auto prepare_directions(const_matrix<T> rows, const T* inverse_lengths) const {
+        contract::well_formed(rows, "prepare_directions");
+        contract::require(rows.order == moden::storage_order::row_major && rows.stride == rows.columns, "prepare_directions", "X is not dense and row-major");
+        books_->add(primitive::prepare_directions, 0);
+        return counted_directions<decltype(inner_->template prepare_directions<T>(rows, inverse_lengths))>{
+            inner_->template prepare_directions<T>(rows, inverse_lengths), rows.rows, rows.columns};
+    }
+
+    /// Counted as products of all rows with all centres, whatever is left out.
+    template <class T, class Prepared>
+    void nearest_directions(const counted_directions<Prepared>& prepared, const T* centres, std::size_t count, std::uint32_t* labels) const {
+        contract::require(count > 0, "nearest_directions", "no centres");
+        books_->add(primitive::nearest_directions, 2.0 * static_cast<double>(prepared.rows * prepared.columns) * static_cast<double>(count));
+        inner_->template nearest_directions<T>(prepared.inner, centres, count, labels);
     }
 
     // ---- factorizations ---------------------------------------------------------------------------------------------

@@ -3,7 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -94,6 +97,56 @@ TEST_CASE_TEMPLATE("gemm: tall matrices times small ones", Cell, MODEN_TEST_CELL
             CAPTURE(text(shape));
             CAPTURE(name_of(order));
             check_product(result.back(), {1, 0}, a, b, {}, Cell::eps);
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("gemm: small matrices times wide ones, long rows times a few columns", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    // Wide rows of whole lines, and of no whole lines; few and many rows of C, which are divided among threads in different ways.
+    for (const product_shape& shape : {product_shape{2, 3, 544}, {13, 300, 1040}, {130, 20, 1040}, {64, 17, 1043}, {49, 1030, 16}, {97, 1100, 50}, {60, 1500, 64}}) {
+        const bool wide = shape.columns > 500;
+        const array a = random_matrix(shape.rows, shape.depth, 6), b = random_matrix(shape.depth, shape.columns, 7);
+        const array before = random_matrix(shape.rows, shape.columns, 8);
+        for (const storage_order order : both_orders) {
+            const stored<Policy, T> left(policy, {shape.rows, shape.depth, order}, a);
+            const stored<Policy, T> right(policy, {shape.depth, shape.columns}, b);
+            for (const factors_of_product& scale : {factors_of_product{1, 0}, {1, 1}}) {
+                const layout where{shape.rows, shape.columns};
+                const stored<Policy, T> result = scale.beta == 0 ? stored<Policy, T>(policy, where) : stored<Policy, T>(policy, where, before);
+                CAPTURE(text(shape));
+                CAPTURE(name_of(order));
+                CAPTURE(scale.beta);
+                policy.template gemm<T>(T(1), left.view(), right.view(), static_cast<T>(scale.beta), result.view());
+                check_product(result.back(), scale, a, b, before, Cell::eps);
+            }
+            if (!wide) {
+                continue;
+            }
+            // Columns that begin and end inside a line, of B and of C.
+            const std::size_t first = 5, count = shape.columns - 12;
+            const stored<Policy, T> result(policy, {shape.rows, shape.columns}, before);
+            policy.template gemm<T>(T(1), left.view(), moden::columns_of(right.view(), first, count), T(0), moden::columns_of(result.view(), first, count));
+            array expected = before;
+            const array all = result.back();
+            array part({shape.rows, count}), b_part({shape.depth, count});
+            for (std::size_t j = 0; j < count; ++j) {
+                for (std::size_t i = 0; i < shape.rows; ++i) {
+                    part(i, j) = all(i, first + j);
+                    expected(i, first + j) = all(i, first + j);
+                }
+                for (std::size_t k = 0; k < shape.depth; ++k) {
+                    b_part(k, j) = b(k, first + j);
+                }
+            }
+            check_product(part, {1, 0}, a, b_part, {}, Cell::eps);
+            std::size_t changed = 0;
+            for (std::size_t i = 0; i < all.data.size(); ++i) {
+                changed += all.data[i] == static_cast<double>(static_cast<T>(expected.data[i])) ? 0 : 1;
+            }
+            CHECK(changed == 0);
         }
     }
 }
@@ -253,6 +306,101 @@ TEST_CASE_TEMPLATE("trsm: both sides, both triangles, all storage orders; the ot
             const array bound = left ? matmul(magnitude(triangle), magnitude(x)) : matmul(magnitude(x), magnitude(triangle));
             // Substitution solves (A + E) x = b with |E| <= n eps |A| (Higham 2002, Thm. 8.5).
             check_sums(product, scaled(right, -0.5), bound, n + 1, Cell::eps);
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("nearest_directions: the largest product, of equal ones the first", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    using space = typename Policy::memory_space;
+    const Policy policy{};
+    for (const product_shape& shape : {product_shape{1, 1, 1}, {70, 3, 2}, {203, 33, 7}, {129, 16, 5}, {90, 260, 48}, {1100, 9, 11}}) {
+        CAPTURE(text(shape));
+        array rows = random_matrix(shape.rows, shape.depth, 1), centres = random_matrix(shape.columns, shape.depth, 2);
+        std::vector<T> x, inverse_lengths, c;
+        for (std::size_t k = 0; k < shape.columns; ++k) {
+            // Every third centre is the one before once more, every fifth hardly different from it.
+            for (std::size_t i = 0; i < shape.depth && k > 0 && (k % 3 == 2 || k % 5 == 4); ++i) {
+                centres(k, i) = centres(k - 1, i) * (k % 3 == 2 || i > 0 ? 1 : 1 + 1e-5);
+            }
+            double square = 0;
+            for (std::size_t i = 0; i < shape.depth; ++i) {
+                square += centres(k, i) * centres(k, i);
+            }
+            for (std::size_t i = 0; i < shape.depth; ++i) {
+                centres(k, i) = static_cast<double>(c.emplace_back(static_cast<T>(centres(k, i) / std::sqrt(square))));
+            }
+        }
+        for (std::size_t n = 0; n < shape.rows; ++n) {
+            double square = 0;
+            for (std::size_t i = 0; i < shape.depth; ++i) {  // of very different lengths; some close to a centre
+                const double value = n % 4 == 0 ? centres(n % shape.columns, i) + 0.01 * rows(n, i) : rows(n, i);
+                rows(n, i) = static_cast<double>(x.emplace_back(static_cast<T>(value * std::exp2(static_cast<double>(n % 40) - 20))));
+                square += rows(n, i) * rows(n, i);
+            }
+            inverse_lengths.push_back(static_cast<T>(1 / std::sqrt(square)));
+        }
+        const auto x_there = placed<Policy, T>(policy, x), lengths_there = placed<Policy, T>(policy, inverse_lengths), c_there = placed<Policy, T>(policy, c);
+        const auto labels_there = policy.template allocate<std::uint32_t>(shape.rows);
+        const auto prepared = policy.template prepare_directions<T>(moden::row_major<const T, space>(x_there.data(), shape.rows, shape.depth), lengths_there.data());
+        policy.template nearest_directions<T>(prepared, c_there.data(), shape.columns, labels_there.data());
+        std::vector<std::uint32_t> labels(shape.rows);
+        policy.download(labels_there.data(), labels.data(), labels.size());
+        for (std::size_t n = 0; n < shape.rows; ++n) {
+            REQUIRE(labels[n] < shape.columns);
+            CHECK((labels[n] % 3 != 2 || centres(labels[n], 0) != centres(labels[n] - 1, 0)));  // the first of equal ones
+            const auto product = [&](std::size_t k) {
+                double sum = 0;
+                for (std::size_t i = 0; i < shape.depth; ++i) {
+                    sum += rows(n, i) * centres(k, i);
+                }
+                return sum;
+            };
+            for (std::size_t k = 0; k < shape.columns; ++k) {
+                const double slack = static_cast<double>(shape.depth + 2) * Cell::eps / static_cast<double>(inverse_lengths[n]);
+                CHECK(product(k) <= product(labels[n]) + slack);
+            }
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("the CPU policy's search in 16 bits finds what products in T find, on every instruction set", T, float, double) {
+    using moden::detail::instruction_set;
+    for (const auto set : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512}) {
+        if (!moden::detail::is_supported(set)) {
+            continue;
+        }
+        const auto kernel = moden::detail::nearest_kernel_for<T>(set);
+        for (const product_shape& shape : {product_shape{4001, 1, 2}, {1029, 512, 20}, {300, 50, 1}, {301, 17, 3}, {77, 64, 4}, {515, 300, 203}}) {
+            CAPTURE(text(shape));
+            // Directions of a narrow cone: most margins are about as large as the rounding to 16 bits.
+            std::vector<T> x, c, inverse_lengths;
+            const array noise = random_matrix(shape.rows + shape.columns, shape.depth, 5);
+            for (std::size_t n = 0; n < shape.rows + shape.columns; ++n) {
+                std::vector<double> row(shape.depth);
+                double square = 0;
+                for (std::size_t i = 0; i < shape.depth; ++i) {
+                    row[i] = (shape.depth == 1 ? 0 : 1) + (n % 3 == 0 ? 0.003 : 0.3) * noise(n, i);
+                    square += row[i] * row[i];
+                }
+                const bool centre = n < shape.columns;
+                for (const double value : row) {
+                    (centre ? c : x).push_back(static_cast<T>(centre ? value / std::sqrt(square) : value));
+                }
+                if (!centre) {
+                    inverse_lengths.push_back(static_cast<T>(1 / std::sqrt(square)));
+                }
+            }
+            inverse_lengths[0] = std::numeric_limits<T>::infinity();  // as of a row too short to be inverted
+            const moden::detail::host_directions<T> directions(x.data(), inverse_lengths.data(), shape.rows, shape.depth, nullptr, set);
+            std::vector<std::uint32_t> labels(shape.rows);
+            directions.nearest(c.data(), shape.columns, labels.data());
+            std::size_t different = 0;
+            for (std::size_t n = 0; n < shape.rows; ++n) {
+                different += labels[n] != kernel.largest_product(x.data() + n * shape.depth, c.data(), shape.columns, shape.depth) ? 1 : 0;
+            }
+            CHECK(different == 0);
         }
     }
 }

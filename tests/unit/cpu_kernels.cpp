@@ -108,6 +108,46 @@ TEST_CASE_TEMPLATE("slab_multiplier multiplies every slab and writes nothing els
     });
 }
 
+TEST_CASE_TEMPLATE("products in place, on every instruction set", T, float, double) {
+    for_each_supported([](instruction_set set) {
+        for (const std::size_t rows : reference::sizes{1, 7, 12, 25}) {
+            for (const std::size_t depth : reference::sizes{1, 17, 300}) {
+                for (const std::size_t columns : reference::sizes{1, 15, 33, 131}) {
+                    const auto a = normal_matrix<T>(rows, depth, 1);
+                    const auto b = reference::normal_tensor<T>({1, depth, columns}, 2);
+                    const auto expected = reference::mode_product(b, a, 1);
+                    auto found = moden::dynamic_tensor<T>::from_shape({1, rows, columns});
+                    const moden::detail::slab_multiplier<T> wide(a.data(), depth, 1, rows, depth, set);
+                    std::vector<T> scratch(wide.strip_size(), std::numeric_limits<T>::quiet_NaN());
+                    // Rows of B that begin at the same place of a line, as the kernel demands, and not at its beginning.
+                    const std::size_t line = wide.line_bytes / sizeof(T), stride = (columns + line - 1) / line * line;
+                    std::vector<T> memory(depth * stride + 2 * line, std::numeric_limits<T>::quiet_NaN());
+                    T* const aligned = memory.data() + wide.elements_before_line(memory.data()) + line / 4;
+                    for (std::size_t k = 0; k < depth; ++k) {
+                        std::copy_n(b.data() + k * columns, columns, aligned + k * stride);
+                    }
+                    const std::size_t upper = std::min(rows, wide.row_block());
+                    wide.multiply_in_place(aligned, stride, found.data(), columns, 0, upper, 0, columns, false, scratch.data());
+                    wide.multiply_in_place(aligned, stride, found.data(), columns, upper, rows, 0, columns, false, scratch.data());
+                    const bool correct = reference::worst_error(found, expected) <= 1;
+                    const moden::detail::deep_multiplier<T> deep(b.data(), columns, depth, columns, set);
+                    std::fill_n(found.data(), found.size(), std::numeric_limits<T>::quiet_NaN());
+                    deep.multiply(a.data(), depth, found.data(), columns, rows);
+                    const bool deep_correct = reference::worst_error(found, expected) <= 1;
+                    if (!correct || !deep_correct) {
+                        CAPTURE(rows);
+                        CAPTURE(depth);
+                        CAPTURE(columns);
+                        CHECK(correct);
+                        CHECK(deep_correct);
+                    }
+                }
+            }
+        }
+        CHECK(true);
+    });
+}
+
 TEST_CASE_TEMPLATE("slab_multiplier adds up the blocks of a deep factor", T, float, double) {
     for_each_supported([](instruction_set set) {
         // A float factor of this size is taken one block after the other over all columns, a smaller one panel by panel.

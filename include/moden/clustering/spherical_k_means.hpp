@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -53,21 +54,24 @@ template <class Policy, class T, class Space>
 class spherical_clustering {
 public:
     spherical_clustering(const Policy& policy, matrix_view<const T, Space> rows, std::size_t clusters)
-        : policy_(policy), rows_(rows), clusters_(clusters), piece_(std::clamp<std::size_t>(4 * clusters, 128, 512)),
-          block_(std::min(rows.rows, pieces_per_block * piece_)), inverse_lengths_(policy.template allocate<T>(rows.rows)),
+        : policy_(policy), rows_(rows), clusters_(clusters), piece_(rows_per_piece(rows.rows, rows.columns)),
+          inverse_lengths_(policy.template allocate<T>(rows.rows)),
           distances_(policy.template allocate<T>(rows.rows)), labels_(policy.template allocate<std::uint32_t>(rows.rows)),
           previous_labels_(policy.template allocate<std::uint32_t>(rows.rows)),
           centres_(policy.template allocate<T>(clusters * rows.columns)), totals_(policy.template allocate<double>(clusters * rows.columns)),
           sizes_(policy.template allocate<double>(clusters)) {
-        policy.transform(rows.rows, inverse_row_length<T>{rows.data, rows.columns, inverse_lengths_.data()}, rows.columns);
+        policy.transform_rows(rows.rows, 1, inverse_row_length<T>{rows.data, rows.columns, inverse_lengths_.data()});
         const auto zeros = static_cast<std::size_t>(policy.reduce(rows.rows, 0.0, is_zero<T>{inverse_lengths_.data()}, plus{}));
+        if (zeros > 0) {  // also what NaN and infinity look like, which saves a pass in all other cases
+            require_finite(policy, rows.data, rows.rows * rows.columns, "spherical_k_means", "the list of vectors");
+        }
         require<argument_error>(zeros == 0, "spherical_k_means: ", zeros, " of ", rows.rows, " vectors have length 0 (expected directions)");
     }
 
     /// Centres of the caller's, K x d; brought to length 1.
     void start_from(const T* centres) {
         const auto inverse_lengths = policy_.template allocate<T>(clusters_);
-        policy_.transform(clusters_, inverse_row_length<T>{centres, rows_.columns, inverse_lengths.data()}, rows_.columns);
+        policy_.transform_rows(clusters_, 1, inverse_row_length<T>{centres, rows_.columns, inverse_lengths.data()});
         const std::vector<T> lengths = to_vector<Policy, T>(policy_, inverse_lengths.data(), clusters_);
         for (std::size_t k = 0; k < clusters_; ++k) {
             require<argument_error>(lengths[k] != T(0), "spherical_k_means: starting centre ", k, " has length 0 (expected a direction)");
@@ -132,34 +136,28 @@ public:
         start_from(part.centres());
     }
 
-    /// Assigns every vector to its nearest centre and brings the sums of the clusters up to date, a block of rows that stays in cache at a
-    /// time. Returns the inertia.
+    /// Assigns every vector to its nearest centre and brings the sums of the clusters up to date, for which only vectors that have changed
+    /// their cluster are read. Returns the inertia.
     double assign() {
-        const std::size_t n = rows_.rows, d = rows_.columns;
-        const std::size_t most = (block_ + piece_ - 1) / piece_;
-        const auto products = policy_.template allocate<T>(block_ * clusters_), sums = policy_.template allocate<T>(most * clusters_ * d);
-        const auto counts = policy_.template allocate<int>(most * clusters_);
-        for (std::size_t first = 0; first < n; first += block_) {
-            const std::size_t count = std::min(block_, n - first);
-            const std::size_t pieces = (count + piece_ - 1) / piece_;
-            policy_.template gemm<T>(T(1), rows_of(rows_, first, count), transposed(row_major<const T, Space>(centres_.data(), clusters_, d)), T(0),
-                                     row_major<T, Space>(products.data(), count, clusters_));
-            policy_.transform(count, assign_row<T>{products.data(), inverse_lengths_.data() + first, clusters_, labels_.data() + first,
-                                                   previous_labels_.data() + first, distances_.data() + first},
-                              clusters_);
-            policy_.transform_rows(pieces, d, sum_changes_of_piece<T>{rows_.data + first * d, inverse_lengths_.data() + first, labels_.data() + first,
-                                                                      previous_labels_.data() + first, count, piece_, d, clusters_, sums.data(),
-                                                                      counts.data()});
-            policy_.transform_rows(clusters_, d, add_pieces<T, double>{sums.data(), pieces, d, clusters_ * d, totals_.data()});
-            policy_.transform_rows(1, clusters_, add_pieces<int, double>{counts.data(), pieces, clusters_, clusters_, sizes_.data()});
+        const std::size_t n = rows_.rows, d = rows_.columns, pieces = (n + piece_ - 1) / piece_;
+        if (!directions_) {
+            directions_.emplace(policy_.template prepare_directions<T>(rows_, inverse_lengths_.data()));
         }
-        return policy_.reduce(n, 0.0, as_double<T>{distances_.data()}, plus{});
+        std::swap(labels_, previous_labels_);
+        policy_.template nearest_directions<T>(*directions_, centres_.data(), clusters_, labels_.data());
+        const auto sums = policy_.template allocate<double>(pieces * clusters_ * d);
+        const auto counts = policy_.template allocate<int>(pieces * clusters_);
+        policy_.transform_rows(pieces, d, sum_changes_of_piece<T>{rows_.data, inverse_lengths_.data(), labels_.data(), previous_labels_.data(), n,
+                                                                  piece_, d, clusters_, sums.data(), counts.data()});
+        policy_.transform_rows(clusters_, d, add_pieces<double, double>{sums.data(), pieces, d, clusters_ * d, totals_.data()});
+        policy_.transform_rows(1, clusters_, add_pieces<int, double>{counts.data(), pieces, clusters_, clusters_, sizes_.data()});
+        const double cosines = policy_.reduce(clusters_ * d, 0.0, product_with_total<T>{centres_.data(), totals_.data()}, plus{});
+        return std::max(0.0, static_cast<double>(n) - cosines);
     }
 
     /// Moves every centre to the mean direction of its cluster; centres without a vector move to the vectors that are farthest from theirs.
     /// Returns how many of these there were.
     std::size_t update_centres() {
-        policy_.transform(clusters_, centre_from_total<T>{totals_.data(), rows_.columns, centres_.data()}, 2 * rows_.columns);
         std::vector<std::size_t> empty;
         const std::vector<std::size_t> sizes = cluster_sizes();
         for (std::size_t k = 0; k < clusters_; ++k) {
@@ -167,6 +165,11 @@ public:
                 empty.push_back(k);
             }
         }
+        if (!empty.empty()) {  // distances from the centres that the labels belong to
+            policy_.transform_rows(rows_.rows, 1, distance_from_own<T>{rows_.data, inverse_lengths_.data(), centres_.data(), labels_.data(),
+                                                                       rows_.columns, distances_.data()});
+        }
+        policy_.transform(clusters_, centre_from_total<T>{totals_.data(), rows_.columns, centres_.data()}, 2 * rows_.columns);
         if (empty.empty()) {
             return 0;
         }
@@ -201,8 +204,14 @@ public:
     const T* centres() const { return centres_.data(); }
 
 private:
-    /// As many pieces as the CPU policy thinks worth a second thread at d >= 256.
-    static constexpr std::size_t pieces_per_block = 64;
+    using directions = decltype(std::declval<const Policy&>().template prepare_directions<T>(matrix_view<const T, Space>{}, nullptr));
+
+    /// As many pieces as the CPU policy thinks worth a second thread; each has sums of its own.
+    static std::size_t rows_per_piece(std::size_t rows, std::size_t size) {
+        constexpr std::size_t elements = std::size_t{1} << 15, fewest_rows = 64;
+        const std::size_t pieces = std::max<std::size_t>(elements / size + 1, 16);
+        return std::max((rows + pieces - 1) / pieces, fewest_rows);
+    }
 
     void forget_labels() {
         policy_.transform(rows_.rows, fill_with<std::uint32_t>{labels_.data(), no_cluster});
@@ -243,11 +252,11 @@ private:
     matrix_view<const T, Space> rows_;
     std::size_t clusters_;
     std::size_t piece_;
-    std::size_t block_;
     buffer_of<Policy, T> inverse_lengths_, distances_;
     buffer_of<Policy, std::uint32_t> labels_, previous_labels_;
     buffer_of<Policy, T> centres_;
     buffer_of<Policy, double> totals_, sizes_;
+    std::optional<directions> directions_;
 };
 
 inline void check_k_means_options(const spherical_k_means_options& options, std::size_t rows) {
@@ -307,7 +316,6 @@ auto with_vectors(const Policy& policy, const Vectors& vectors, const spherical_
     const auto rows = as_matrix(argument.view(), "spherical_k_means", "the list of vectors");
     require<shape_error>(rows.rows > 0 && rows.columns > 0, "spherical_k_means: vectors of ", argument.view().shape, " (expected N x d)");
     check_k_means_options(options, rows.rows);
-    require_finite(policy, rows.data, rows.rows * rows.columns, "spherical_k_means", "the list of vectors");
     spherical_clustering<Policy, T, space> clustering(policy, rows, options.clusters);
     spherical_k_means_result<policy_tensor<Policy, T, 2>> best{policy.template make_tensor<T, 2>({options.clusters, rows.columns})};
     best.inertia = std::numeric_limits<double>::infinity();
@@ -331,8 +339,10 @@ auto with_vectors(const Policy& policy, const Vectors& vectors, const spherical_
 /// \throws shape_error if the vectors are no matrix or there is none; argument_error for clusters out of range, vectors of length 0, NaN or infinity,
 ///         other options out of range
 ///
-/// Cost per iteration: 2 N d K flops of GEMM and 2 d additions for every vector that changes its cluster, in one pass; seeding passes over its M
-/// vectors K times, with 2 + log(K) products each. Memory: 4 N numbers and labels, the sample (M d), M (2 + log(K)) products, and for blocks of at most 32768 rows their K products and 64 K d partial sums.
+/// Cost per iteration: 2 N d K flops of products, and 2 d additions for every vector that changes its cluster; seeding passes over its M
+/// vectors K times, with 2 + log(K) products each. On the CPU the products are those of a copy in 16-bit integers; vectors whose nearest centres are too
+/// close for these are multiplied in T, so that labels are those of products in T. Memory: that copy (N d), 4 N numbers and labels, the sample (M d),
+/// M (2 + log(K)) products, and 32768 K doubles of partial sums, 16 K d if that is more.
 /// Source: Dhillon & Modha 2001; Arthur & Vassilvitskii 2007; 004 section 3.1.
 /// \snippet tests/clustering/spherical_k_means.cpp spherical_k_means
 template <execution_policy Policy, any_tensor Vectors>

@@ -177,6 +177,14 @@ MODEN_HOST_DEVICE double square_of_row(const T* row, std::size_t size) {
     return sum;
 }
 
+/// Asks for a row that will be read after the present one.
+template <class T>
+MODEN_HOST_DEVICE void fetch_ahead([[maybe_unused]] const T* row, [[maybe_unused]] std::size_t size) {
+    for (std::size_t i = 0; i < size; i += 64 / sizeof(T)) {
+        MODEN_PREFETCH(row + i);
+    }
+}
+
 /// squares(n) = |row n|^2, of long rows: several running sums let the compiler use its registers.
 template <class T>
 struct row_square {

@@ -24,3 +24,10 @@
 #else
 #define MODEN_INDEPENDENT _Pragma("GCC ivdep")
 #endif
+
+/// Asks for memory that will be read before long; on a device nothing needs to be asked.
+#if defined(__CUDA_ARCH__)
+#define MODEN_PREFETCH(address)
+#else
+#define MODEN_PREFETCH(address) __builtin_prefetch(address)
+#endif

@@ -47,6 +47,7 @@ double multilinear_gradient(const Policy& policy, const multilinear_problem<Poli
     double value = 0;
     problem.for_each_block([&](sample_block<Policy, T>& block) {
         const auto pulled = policy.template allocate<T>(problem.core().columns * block.count);
+        problem.transpose_product(block);
         problem.for_each_residual(data.data, block, [&](const residual_rows<Policy, T>& rows) {
             value += rows.square / 4;
             problem.add_gradients(block, rows, reduced, pulled.data());

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -20,6 +21,7 @@
 #include <moden/policy/detail/cpu_products.hpp>
 #include <moden/policy/detail/host_buffer.hpp>
 #include <moden/policy/detail/memory_pool.hpp>
+#include <moden/policy/detail/nearest_directions.hpp>
 #include <moden/policy/detail/register_tile.hpp>
 #include <moden/policy/detail/row_loops.hpp>
 #include <moden/core/execution_policy.hpp>
@@ -205,6 +207,20 @@ public:
     void trsm(side where, triangle half, T alpha, const_matrix<T> a, matrix<T> b) const {
         const detail::thread_scope scope(threads_);
         detail::trsm(where, half, alpha, a, b);
+    }
+
+    /// Rows of X with the inverse of their lengths, prepared to be searched again and again: copied in 16 bits. X is dense and row-major, and stays.
+    template <class T>
+    auto prepare_directions(const_matrix<T> rows, const T* inverse_lengths) const {
+        const detail::thread_scope scope(threads_);
+        return detail::host_directions<T>(rows.data, inverse_lengths, rows.rows, rows.columns, pool_);
+    }
+
+    /// labels(n) = the row of C (`count` rows of length 1) with the largest product with row n of X, of equal ones the first; count > 0.
+    template <class T>
+    void nearest_directions(const detail::host_directions<T>& prepared, const T* centres, std::size_t count, std::uint32_t* labels) const {
+        const detail::thread_scope scope(threads_);
+        prepared.nearest(centres, count, labels);
     }
 
     // ---- factorizations ---------------------------------------------------------------------------------------------

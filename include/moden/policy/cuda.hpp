@@ -9,6 +9,7 @@
 #else
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -26,6 +27,7 @@
 #include <moden/policy/detail/cuda_qr.hpp>
 #include <moden/policy/detail/cuda_syrk.hpp>
 #include <moden/policy/detail/cuda_tensor.hpp>
+#include <moden/policy/detail/nearest_by_products.hpp>
 
 namespace moden {
 
@@ -173,6 +175,18 @@ public:
     template <class T>
     void trsm(side where, triangle half, T alpha, const_matrix<T> a, matrix<T> b) const {
         detail::device_trsm<T>(context_, where, half, alpha, a, b);
+    }
+
+    /// Rows to be searched again and again; nothing has to be prepared here.
+    template <class T>
+    const_matrix<T> prepare_directions(const_matrix<T> rows, [[maybe_unused]] const T* inverse_lengths) const {
+        return rows;
+    }
+
+    /// labels(n) = the row of C (`count` rows) with the largest product with row n of X, of equal ones the first; count > 0.
+    template <class T>
+    void nearest_directions(const const_matrix<T>& prepared, const T* centres, std::size_t count, std::uint32_t* labels) const {
+        detail::nearest_by_products(*this, prepared, centres, count, labels);
     }
 
     // ---- factorizations ---------------------------------------------------------------------------------------------

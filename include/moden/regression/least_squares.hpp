@@ -23,15 +23,16 @@ namespace moden {
 
 namespace detail {
 
-/// result(i, k) = y(i, k) - intercept(k), or the intercept alone where y is null.
+/// result(i, k) = y(i, k) - intercept(k) - result(i, k); where y is null, result(i, k) + intercept(k).
 template <class T>
-struct apart_from_intercept {
+struct apart_from_prediction {
     const T* y;
     const T* intercept;
     std::size_t t;
     T* result;
     MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t k) const {
-        result[i * t + k] = y == nullptr ? intercept[k] : y[i * t + k] - intercept[k];
+        T& element = result[i * t + k];
+        element = y == nullptr ? element + intercept[k] : y[i * t + k] - intercept[k] - element;
     }
 };
 
@@ -48,8 +49,8 @@ std::vector<double> measured_residuals(const Policy& policy, const_matrix_view<T
     for (std::size_t first = 0; first < x.rows; first += block) {
         const std::size_t count = std::min(block, x.rows - first);
         const auto residual = row_major<T, space>(scratch.data(), count, t);
-        policy.transform_grid(count, t, apart_from_intercept<T>{y.data + first * t, fit.intercept.data(), t, scratch.data()});
-        policy.template gemm<T>(T(-1), rows_of(x, first, count), coefficients, T(1), residual);
+        policy.template gemm<T>(T(1), rows_of(x, first, count), coefficients, T(0), residual);  // without a sum, which is slower
+        policy.transform_grid(count, t, apart_from_prediction<T>{y.data + first * t, fit.intercept.data(), t, scratch.data()});
         const auto moments = moments_of<Policy, T, space>(policy, residual, "least_squares", "the residuals");
         for (std::size_t k = 0; k < t; ++k) {
             result[k] += moments.raw_squares(k);
@@ -147,9 +148,9 @@ auto predict(const Policy& policy, const linear_regression<Matrix>& fit, const X
     detail::require<shape_error>(x.columns == d, "predict: samples of ", x.columns, " entries (expected ", d, ")");
     auto result = policy.template make_tensor<T, 2>({x.rows, t});
     if (x.rows > 0) {
-        policy.transform_grid(x.rows, t, detail::apart_from_intercept<T>{nullptr, fit.intercept.data(), t, result.data()});
-        policy.template gemm<T>(T(1), x, row_major<const T, space>(fit.coefficients.data(), d, t), T(1),
+        policy.template gemm<T>(T(1), x, row_major<const T, space>(fit.coefficients.data(), d, t), T(0),
                                 row_major<T, space>(result.data(), x.rows, t));
+        policy.transform_grid(x.rows, t, detail::apart_from_prediction<T>{nullptr, fit.intercept.data(), t, result.data()});
     }
     return result;
 }

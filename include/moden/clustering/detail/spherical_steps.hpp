@@ -11,13 +11,36 @@
 
 namespace moden::detail {
 
+/// sum of left(i) right(i) in double precision; several running sums let the compiler use its registers.
+template <class T>
+MODEN_HOST_DEVICE double product_of_rows(const T* left, const T* right, std::size_t size) {
+    constexpr std::size_t lanes = 16;
+    double running[lanes] = {};
+    std::size_t i = 0;
+    for (; i + lanes <= size; i += lanes) {
+        MODEN_INDEPENDENT
+        for (std::size_t lane = 0; lane < lanes; ++lane) {
+            running[lane] += static_cast<double>(left[i + lane]) * static_cast<double>(right[i + lane]);
+        }
+    }
+    double sum = 0;
+    for (; i < size; ++i) {
+        sum += static_cast<double>(left[i]) * static_cast<double>(right[i]);
+    }
+    for (const double part : running) {
+        sum += part;
+    }
+    return sum;
+}
+
+/// A row is one step, whatever range it is given.
 template <class T>
 struct inverse_row_length {
     const T* rows;
     std::size_t size;
     T* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
-        const double square = square_of_row(rows + n * size, size);
+    MODEN_HOST_DEVICE void operator()(std::size_t n, std::size_t, std::size_t) const {
+        const double square = product_of_rows(rows + n * size, rows + n * size, size);
         result[n] = square > 0 ? static_cast<T>(1 / std::sqrt(square)) : T(0);
     }
 };
@@ -94,29 +117,27 @@ struct sum_of_piece {
 /// The label of a vector that has not been assigned yet.
 inline constexpr std::uint32_t no_cluster = 0xffffffffu;
 
-/// The nearest of all centres, of equally near ones the first, and its distance 1 - cosine.
+/// 1 - cosine of row n and its own centre; at least 0.
 template <class T>
-struct assign_row {
-    const T* products;
+struct distance_from_own {
+    const T* rows;
     const T* inverse_lengths;
-    std::size_t clusters;
-    std::uint32_t* labels;
-    std::uint32_t* previous_labels;
+    const T* centres;
+    const std::uint32_t* labels;
+    std::size_t size;
     T* distances;
-    MODEN_HOST_DEVICE void operator()(std::size_t n) const {
-        const T* row = products + n * clusters;
-        T most = row[0];
-        std::uint32_t label = 0;
-        for (std::size_t k = 1; k < clusters; ++k) {  // without branches, which nobody could predict
-            const bool nearer = row[k] > most;
-            most = nearer ? row[k] : most;
-            label = nearer ? static_cast<std::uint32_t>(k) : label;
-        }
-        const T distance = T(1) - most * inverse_lengths[n];
-        previous_labels[n] = labels[n];
-        labels[n] = label;
-        distances[n] = distance > T(0) ? distance : T(0);
+    MODEN_HOST_DEVICE void operator()(std::size_t n, std::size_t, std::size_t) const {
+        const double cosine = product_of_rows(rows + n * size, centres + labels[n] * size, size) * static_cast<double>(inverse_lengths[n]);
+        distances[n] = cosine < 1 ? static_cast<T>(1 - cosine) : T(0);
     }
+};
+
+/// The sum over n of x_n . c_label(n), where x_n has length 1, is the sum over k of c_k . (total of cluster k).
+template <class T>
+struct product_with_total {
+    const T* centres;
+    const double* totals;
+    MODEN_HOST_DEVICE double operator()(std::size_t i) const { return static_cast<double>(centres[i]) * totals[i]; }
 };
 
 /// What the rows of piece p that change clusters add to the sums of unit rows, columns [first, last): every piece has sums of its own, and
@@ -131,33 +152,47 @@ struct sum_changes_of_piece {
     std::size_t piece;
     std::size_t size;
     std::size_t clusters;
-    T* sums;      // pieces x K x d
-    int* counts;  // pieces x K
+    double* sums;  // pieces x K x d
+    int* counts;   // pieces x K
     MODEN_HOST_DEVICE void operator()(std::size_t p, std::size_t first, std::size_t last) const {
         for (std::size_t k = 0; k < clusters; ++k) {
             for (std::size_t i = first; i < last; ++i) {
-                sums[(p * clusters + k) * size + i] = T(0);
+                sums[(p * clusters + k) * size + i] = 0;
             }
             if (first == 0) {
                 counts[p * clusters + k] = 0;
             }
         }
-        for (std::size_t n = p * piece; n < count && n < (p + 1) * piece; ++n) {
-            if (labels[n] != previous_labels[n]) {
-                move_row(p, n, labels[n], inverse_lengths[n], 1, first, last);
-                if (previous_labels[n] != no_cluster) {
-                    move_row(p, n, previous_labels[n], -inverse_lengths[n], -1, first, last);
-                }
+        const std::size_t end = (p + 1) * piece < count ? (p + 1) * piece : count;
+        constexpr int rows_ahead = 2;  // changed rows may be far apart, and memory takes longer than sums
+        std::size_t ahead = next_change(p * piece, end);
+        for (std::size_t n = ahead, lead = 0; n < end; n = next_change(n + 1, end)) {
+            for (; lead < rows_ahead && ahead < end; ++lead) {
+                fetch_ahead(rows + ahead * size + first, last - first);
+                ahead = next_change(ahead + 1, end);
+            }
+            --lead;
+            const double factor = static_cast<double>(inverse_lengths[n]);
+            move_row(p, n, labels[n], factor, 1, first, last);
+            if (previous_labels[n] != no_cluster) {
+                move_row(p, n, previous_labels[n], -factor, -1, first, last);
             }
         }
     }
 
-    MODEN_HOST_DEVICE void move_row(std::size_t p, std::size_t n, std::size_t cluster, T factor, int one, std::size_t first, std::size_t last) const {
+    MODEN_HOST_DEVICE std::size_t next_change(std::size_t n, std::size_t end) const {
+        while (n < end && labels[n] == previous_labels[n]) {
+            ++n;
+        }
+        return n;
+    }
+
+    MODEN_HOST_DEVICE void move_row(std::size_t p, std::size_t n, std::size_t cluster, double factor, int one, std::size_t first, std::size_t last) const {
         const T* const row = rows + n * size;
-        T* const target = sums + (p * clusters + cluster) * size;
+        double* const target = sums + (p * clusters + cluster) * size;
         MODEN_INDEPENDENT
         for (std::size_t i = first; i < last; ++i) {
-            target[i] += factor * row[i];
+            target[i] += factor * static_cast<double>(row[i]);
         }
         if (first == 0) {
             counts[p * clusters + cluster] += one;

@@ -30,22 +30,39 @@ struct product_in_mode {
     }
 };
 
-/// Some neighbouring samples: their columns of the factors, dense, and of the Khatri-Rao product, one after the other: few columns beside a large
-/// core are multiplied up to twice as fast where each is contiguous.
+/// result = 2 (result - data), for some neighbouring rows and columns of the data.
+template <class T>
+struct twice_difference {
+    const T* data;
+    std::size_t stride;
+    std::size_t columns;
+    T* result;
+    MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t j) const {
+        T& element = result[i * columns + j];
+        element = T(2) * (element - data[i * stride + j]);
+    }
+};
+
+/// Some neighbouring samples: their columns of the factors, dense, and of the Khatri-Rao product, K, in both storage orders. So every product with it
+/// is one of a small matrix and of rows of the core, or its gradient, where they lie.
 template <class Policy, class T>
 struct sample_block {
     std::size_t first;
     std::size_t count;
     std::vector<buffer_of<Policy, T>> factors;
     std::size_t product_rows;
-    buffer_of<Policy, T> product;
+    buffer_of<Policy, T> product;     ///< K row by row
+    buffer_of<Policy, T> transposed;  ///< K' row by row
 
     matrix_view<const T, typename Policy::memory_space> product_view() const {
-        return column_major<const T, typename Policy::memory_space>(product.data(), product_rows, count);
+        return row_major<const T, typename Policy::memory_space>(product.data(), product_rows, count);
+    }
+    matrix_view<const T, typename Policy::memory_space> transposed_view() const {
+        return row_major<const T, typename Policy::memory_space>(transposed.data(), count, product_rows);
     }
 };
 
-/// Some neighbouring rows of 2 (B K - X) for a block of samples, column by column.
+/// Some neighbouring rows of 2 (B K - X) for a block of samples, row by row.
 template <class Policy, class T>
 struct residual_rows {
     std::size_t first;
@@ -110,10 +127,11 @@ public:
 
     template <class Function>
     void for_each_block(Function function) const {
-        constexpr std::size_t budget = std::size_t{32} << 20;  // bytes of one of two such matrices
+        constexpr std::size_t budget = std::size_t{32} << 20;  // bytes of one of three such matrices
         const std::size_t at_once = std::clamp<std::size_t>(budget / (width_ * sizeof(T)), 1, columns_);
         for (std::size_t first = 0; first < columns_; first += at_once) {
-            sample_block<Policy, T> block{first, std::min(at_once, columns_ - first), {}, width_, policy_.template allocate<T>(0)};
+            sample_block<Policy, T> block{first, std::min(at_once, columns_ - first), {}, width_, policy_.template allocate<T>(0),
+                                          policy_.template allocate<T>(0)};
             std::vector<const_view> dense;
             for (const std::size_t i : varying_) {
                 const const_view& factor = factors_[i];
@@ -122,12 +140,7 @@ public:
                                          row_major<T, space>(block.factors.back().data(), factor.rows, block.count));
                 dense.push_back(row_major<const T, space>(block.factors.back().data(), factor.rows, block.count));
             }
-            {
-                const auto by_rows = khatri_rao_buffer<Policy, T, space>(policy_, dense, block.count);
-                block.product = policy_.template allocate<T>(width_ * block.count);
-                policy_.template copy<T>(row_major<const T, space>(by_rows.data(), width_, block.count),
-                                         column_major<T, space>(block.product.data(), width_, block.count));
-            }
+            block.product = khatri_rao_buffer<Policy, T, space>(policy_, dense, block.count);
             function(block);
         }
     }
@@ -138,21 +151,25 @@ public:
         const auto memory = policy_.template allocate<T>(std::min(at_once, rows()) * block.count);
         for (std::size_t first = 0; first < rows(); first += at_once) {
             const std::size_t count = std::min(at_once, rows() - first);
-            const auto residual = column_major<T, space>(memory.data(), count, block.count);
-            policy_.template copy<T>(const_view{data + first * columns_ + block.first, count, block.count, columns_, storage_order::row_major}, residual);
-            policy_.template gemm<T>(T(2), core_rows(first, count), block.product_view(), T(-2), residual);
+            policy_.template gemm<T>(T(1), core_rows(first, count), block.product_view(), T(0), row_major<T, space>(memory.data(), count, block.count));
+            policy_.transform_grid(count, block.count, twice_difference<T>{data + first * columns_ + block.first, columns_, block.count, memory.data()});
             function(residual_rows<Policy, T>{first, count, memory.data(), sum_of_squares(policy_, static_cast<const T*>(memory.data()), count * block.count)});
         }
     }
 
-    /// Adds the rows' share of B'(2R) to `pulled` (width x count, column by column) and, unless it is null, writes or adds theirs of 2 R K' to
-    /// `core` (k x width).
+    /// K' as well, for gradients.
+    void transpose_product(sample_block<Policy, T>& block) const {
+        block.transposed = policy_.template allocate<T>(width_ * block.count);
+        policy_.template copy<T>(block.product_view(), column_major<T, space>(block.transposed.data(), width_, block.count));
+    }
+
+    /// Adds the rows' share of (2R)'B to `pulled` (count x width) and, unless it is null, writes or adds theirs of 2 R K' to `core` (k x width).
     void add_gradients(const sample_block<Policy, T>& block, const residual_rows<Policy, T>& rows, T* core, T* pulled) const {
-        const auto twice = column_major<const T, space>(rows.twice, rows.count, block.count);
-        policy_.template gemm<T>(T(1), transposed(core_rows(rows.first, rows.count)), twice, rows.first == 0 ? T(0) : T(1),
-                                 column_major<T, space>(pulled, width_, block.count));
+        const auto twice = row_major<const T, space>(rows.twice, rows.count, block.count);
+        policy_.template gemm<T>(T(1), transposed(twice), core_rows(rows.first, rows.count), rows.first == 0 ? T(0) : T(1),
+                                 row_major<T, space>(pulled, block.count, width_));
         if (core != nullptr) {
-            policy_.template gemm<T>(T(1), twice, transposed(block.product_view()), block.first == 0 ? T(0) : T(1),
+            policy_.template gemm<T>(T(1), twice, block.transposed_view(), block.first == 0 ? T(0) : T(1),
                                      row_major<T, space>(core + rows.first * width_, rows.count, width_));
         }
     }

@@ -146,10 +146,61 @@ void slab_gemm(const_host_matrix<T> a, const_host_matrix<T> b, std::size_t b_ste
     }
 }
 
+/// One wide B whose rows all begin at the same place of a line: strips of it are read where they lie.
+template <class T>
+bool suits_in_place(const_host_matrix<T> a, const_host_matrix<T> b, host_matrix<T> c) {
+    constexpr std::size_t largest_factor = 512 * 1024;  // bytes of A that stay in the second level of cache
+    return is_row_major(b) && is_row_major(c) && b.stride * sizeof(T) % slab_multiplier<T>::line_bytes == 0 && a.rows > 0 && b.rows > 0 &&
+           a.rows * a.columns * sizeof(T) <= largest_factor && b.columns >= 512 && b.columns >= 4 * a.rows;
+}
+
+template <class T>
+void in_place_gemm(const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_matrix<T> c) {
+    const bool by_rows = is_row_major(a);
+    const slab_multiplier<T> multiplier(a.data, by_rows ? a.stride : 1, by_rows ? 1 : a.stride, a.rows, a.columns);
+    const std::size_t threads = 2.0 * static_cast<double>(a.rows * a.columns) * static_cast<double>(b.columns) > 1e5 ? available_threads() : 1;
+    // Rows, where there are enough of them: pages of a fresh C are then touched by one thread each.
+    const bool divide_rows = a.rows >= 4 * multiplier.row_block() * threads;
+    const std::size_t row_share = divide_rows ? round_up((a.rows + threads - 1) / threads, multiplier.row_block()) : a.rows;
+    const std::size_t lead = multiplier.elements_before_line(b.data);
+    const std::size_t share = divide_rows ? b.columns : round_up((b.columns + threads - 1) / threads, multiplier.column_block());
+    host_buffer<T> scratch(multiplier.strip_size() * threads);
+    divide_among(threads, threads, [&](std::size_t thread) {
+        const std::size_t row = divide_rows ? std::min(a.rows, thread * row_share) : 0;
+        const std::size_t part = divide_rows ? 0 : thread;  // of the columns; all but the first begin with a line
+        const std::size_t first = part == 0 ? 0 : std::min(b.columns, part * share + lead);
+        const std::size_t last = divide_rows ? b.columns : std::min(b.columns, (part + 1) * share + lead), last_row = std::min(a.rows, row + row_share);
+        multiplier.multiply_in_place(b.data, b.stride, c.data, c.stride, row, last_row, first, last, beta != T(0),
+                                     scratch.data() + thread * multiplier.strip_size());
+    });
+}
+
+/// Few long rows times a few columns.
+template <class T>
+bool suits_deep_multiplier(const_host_matrix<T> a, const_host_matrix<T> b, host_matrix<T> c) {
+    constexpr std::size_t widest = 512;  // bytes of a row of B: more of them are worth packing A
+    return is_row_major(a) && is_row_major(b) && is_row_major(c) && a.columns >= 1024 && a.rows >= 48 && b.columns >= 16 && b.columns * sizeof(T) <= widest;
+}
+
+template <class T>
+void deep_gemm(const_host_matrix<T> a, const_host_matrix<T> b, host_matrix<T> c) {
+    const deep_multiplier<T> multiplier(b.data, b.stride, b.rows, b.columns);
+    const std::size_t threads = std::min(available_threads(), a.rows / multiplier.row_block());
+    const std::size_t share = round_up((a.rows + threads - 1) / threads, multiplier.row_block());
+    divide_among(threads, threads, [&](std::size_t thread) {
+        const std::size_t first = std::min(a.rows, thread * share);
+        multiplier.multiply(a.data + first * a.stride, a.stride, c.data + first * c.stride, c.stride, std::min(share, a.rows - first));
+    });
+}
+
 template <class T>
 void gemm(T alpha, const_host_matrix<T> a, const_host_matrix<T> b, T beta, host_matrix<T> c) {
-    if (alpha != T(1) || beta != T(0) || c.rows == 1 || c.columns == 1) {
+    if (alpha == T(1) && (beta == T(0) || beta == T(1)) && c.rows > 1 && c.columns > 1 && suits_in_place<T>(a, b, c)) {
+        in_place_gemm<T>(a, b, beta, c);
+    } else if (alpha != T(1) || beta != T(0) || c.rows == 1 || c.columns == 1) {
         blas_gemm(alpha, a, b, beta, c);
+    } else if (suits_deep_multiplier<T>(a, b, c)) {
+        deep_gemm<T>(a, b, c);
     } else if (suits_row_multiplier<T>(a, b, c)) {
         tall_gemm<T>(a, b, c);
     } else if (suits_slab_multiplier<T>(a, b, c, 1)) {
@@ -290,7 +341,9 @@ void syrk_strided_batched(T alpha, const_host_matrix<T> a, std::size_t a_step, s
     constexpr std::size_t longest_gathered = 512;
     const bool divided = n <= largest_private && n * a.columns * count > block_size;
     const std::size_t threads = divided ? available_threads() : 1;
-    if (a.columns * count == 0 || (n <= largest_private && a.columns <= longest_gathered)) {
+    // Columns that lie one after the other need no transposition, and with AVX-512 the tile is a little faster than the library's.
+    const bool by_columns = !is_row_major(a) && best_instruction_set() == instruction_set::avx512;
+    if (a.columns * count == 0 || (n <= largest_private && (a.columns <= longest_gathered || by_columns))) {
         gathered_syrk<T>(alpha, a, a_step, count, beta, c, threads);
     } else {
         long_syrk<T>(alpha, a, a_step, count, beta, c, threads);

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include <moden/policy/detail/register_tile.hpp>
@@ -119,6 +120,59 @@ public:
             current = next;
         }
     }
+
+    /// Rows [first_row, last_row) and columns [first, last) of C = A B, or C += A B, for one B of long rows that are read where they lie, and all
+    /// begin at the same place of a line: what is left over before the first line and after the last strip is copied to `scratch`. first_row is a
+    /// multiple of row_block().
+    void multiply_in_place(const T* b, std::size_t b_row, T* c, std::size_t c_row, std::size_t first_row, std::size_t last_row, std::size_t first,
+                           std::size_t last, bool add, T* scratch) const {
+        if (first_row >= last_row) {
+            return;
+        }
+        const std::size_t strip = tile_.strip();
+        const std::size_t aligned = first + elements_before_line(b + first);
+        for (std::size_t k = 0; k < depth_; k += block_depth_) {
+            const std::size_t depth = std::min(block_depth_, depth_ - k);
+            const T* const block = packed_.data() + round_up(rows_, tile_.short_rows) * k;
+            // Rows of the next strip to fetch per tile.
+            const std::size_t share = (depth * tile_.rows + last_row - first_row - 1) / (last_row - first_row);
+            for (std::size_t column = first; column < last;) {
+                const std::size_t across = std::min({column < aligned ? aligned - column : strip, strip, last - column}), next = column + across;
+                const T* from = b + k * b_row + column;
+                if (across < strip) {
+                    std::fill_n(scratch, depth * strip, T(0));
+                    tile_.copy_runs(from, b_row, scratch, strip, depth, across);
+                    from = scratch;
+                }
+                std::size_t fetched = next + strip <= last ? 0 : depth;
+                for (std::size_t row = first_row; row < last_row; row += panel_rows(row)) {
+                    for (const std::size_t until = std::min(fetched + share, depth); fetched < until; ++fetched) {
+                        fetch_for_reading(b + (k + fetched) * b_row + next, strip);
+                    }
+                    const std::size_t height = panel_rows(row), valid = std::min(height, last_row - row);
+                    for (std::size_t i = row; i < row + valid; ++i) {
+                        fetch_for_writing(c + i * c_row + column, across);
+                    }
+                    tile_(depth, block + row * depth, 1, height, from, across < strip ? strip : b_row, c + row * c_row + column, c_row, valid, across,
+                          add || k > 0);
+                }
+                column = next;
+            }
+        }
+    }
+
+    /// Scratch elements that multiply_in_place() needs, one such buffer per thread.
+    std::size_t strip_size() const { return block_depth_ * tile_.strip(); }
+
+    /// Rows to hand out together.
+    std::size_t row_block() const { return tile_.rows; }
+
+    /// Elements from here to the next line of the cache.
+    static std::size_t elements_before_line(const T* data) {
+        return (line_bytes - reinterpret_cast<std::uintptr_t>(data) % line_bytes) % line_bytes / sizeof(T);
+    }
+
+    static constexpr std::size_t line_bytes = 64;
 
 private:
     static constexpr std::size_t deepest_block = 256;
@@ -291,6 +345,46 @@ private:
     std::size_t columns_;
     std::size_t repeats_;
     std::vector<T> packed_;  // strips, each (repeats * depth) x strip, block diagonal, zero padded
+};
+
+/// C = A B for an A of few, long rows and a B of few columns. A is read where it lies, a depth at a time that stays in cache with its rows of B: packing
+/// it, as a GEMM does, costs a quarter of a product with 64 columns. B's last columns are copied if they do not fill a strip.
+template <class T>
+class deep_multiplier {
+public:
+    deep_multiplier(const T* b, std::size_t b_row, std::size_t depth, std::size_t columns, instruction_set set = best_instruction_set())
+        : tile_(register_tile_for<T>(set)), b_(b), b_row_(b_row), depth_(depth), columns_(columns), whole_(columns / tile_.strip() * tile_.strip()),
+          rest_(whole_ < columns ? depth * tile_.strip() : 0) {
+        for (std::size_t k = 0; k < depth && whole_ < columns; ++k) {
+            std::copy_n(b + k * b_row + whole_, columns - whole_, rest_.data() + k * tile_.strip());
+        }
+    }
+
+    std::size_t row_block() const { return tile_.rows; }
+
+    void multiply(const T* a, std::size_t a_row, T* c, std::size_t c_row, std::size_t rows) const {
+        constexpr std::size_t depth_block = 256;
+        for (std::size_t k = 0; k < depth_; k += depth_block) {
+            const std::size_t depth = std::min(depth_block, depth_ - k);
+            for (std::size_t row = 0; row < rows; row += tile_.rows) {
+                const std::size_t valid = std::min(tile_.rows, rows - row);
+                for (std::size_t column = 0; column < columns_; column += tile_.strip()) {
+                    const bool whole = column < whole_;
+                    tile_(depth, a + row * a_row + k, a_row, 1, whole ? b_ + k * b_row_ + column : rest_.data() + k * tile_.strip(),
+                          whole ? b_row_ : tile_.strip(), c + row * c_row + column, c_row, valid, std::min(tile_.strip(), columns_ - column), k > 0);
+                }
+            }
+        }
+    }
+
+private:
+    register_tile<T> tile_;
+    const T* b_;
+    std::size_t b_row_;
+    std::size_t depth_;
+    std::size_t columns_;
+    std::size_t whole_;  // columns in full strips
+    std::vector<T> rest_;
 };
 
 }  // namespace moden::detail
