@@ -43,13 +43,6 @@ struct planted {
     }
 };
 
-template <class T, class Policy>
-auto model_of(const Policy& policy, const scene& world) {
-    return moden::rank_one_shape_model<moden::policy_tensor<Policy, T, 2>>(policy, to_policy(policy, to_tensor<T, 2>(world.shape)),
-                                                                          to_policy(policy, to_tensor<T, 2>(world.basis)),
-                                                                          to_policy(policy, to_tensor<T, 2>(world.directions)));
-}
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("an attribute regressor learns planted attributes from landmarks", Cell, MODEN_TEST_CELLS) {

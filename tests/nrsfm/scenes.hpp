@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <moden/nrsfm/shape_model.hpp>
+
 #include "../policy/policies.hpp"
 #include "../policy/reference.hpp"
 
@@ -156,6 +158,14 @@ inline double largest_difference(const array& a, const array& b) {
         worst = std::max(worst, std::abs(a.data[i] - b.data[i]));
     }
     return worst;
+}
+
+/// A scene's shapes as a model.
+template <class T, class Policy>
+auto model_of(const Policy& policy, const scene& world) {
+    using matrix = moden::policy_tensor<Policy, T, 2>;
+    const auto placed = [&](const array& rows) { return moden_test::to_policy(policy, moden_test::to_tensor<T, 2>(rows)); };
+    return moden::rank_one_shape_model<matrix>(policy, placed(world.shape), placed(world.basis), placed(world.directions));
 }
 
 }  // namespace nrsfm_test

@@ -59,13 +59,6 @@ array random_parameters(std::size_t sets, std::size_t count, std::uint64_t seed)
     return result;
 }
 
-template <class T, class Policy>
-auto model_of(const Policy& policy, const scene& world) {
-    return moden::rank_one_shape_model<moden::policy_tensor<Policy, T, 2>>(policy, to_policy(policy, to_tensor<T, 2>(world.shape)),
-                                                                          to_policy(policy, to_tensor<T, 2>(world.basis)),
-                                                                          to_policy(policy, to_tensor<T, 2>(world.directions)));
-}
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("the shape model is what it says, with the derivatives of what it says", Cell, MODEN_TEST_CELLS) {

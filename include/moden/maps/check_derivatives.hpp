@@ -31,15 +31,6 @@ struct derivative_check {
 
 namespace detail {
 
-template <class T>
-struct point_on_line {
-    const T* x;
-    const T* direction;
-    T step;
-    T* result;
-    MODEN_HOST_DEVICE void operator()(std::size_t i) const { result[i] = x[i] + step * direction[i]; }
-};
-
 /// ((ahead - behind) / 2h - slope)^2
 template <class T>
 struct squared_slope_error {
@@ -92,7 +83,7 @@ derivative_check check_derivatives(const Policy& policy, const Map& map, const P
         const double size = std::max(detail::euclidean_norm(policy, slope, m), std::numeric_limits<double>::min());
         const double step = relative * length / std::max(detail::euclidean_norm(policy, tangent, n), std::numeric_limits<double>::min());
         const auto at = [&](double where) {
-            policy.transform(n, detail::point_on_line<T>{argument.view().data, tangent, static_cast<T>(where), point.data()});
+            policy.transform(n, detail::scaled_sum<T>{argument.view().data, tangent, static_cast<T>(where), point.data()});
             return map.value(policy, point);
         };
         const auto ahead = at(step);

@@ -120,8 +120,7 @@ template <execution_policy Policy, class Map, any_tensor Point>
 auto jacobian_svd(const Policy& policy, const Map& map, const Point& x, const jacobian_svd_options& options) {
     using T = value_type_of<Point>;
     const auto point = detail::evaluate(policy, x);
-    detail::check_map_vector(point.view().shape, map.input_size(), "jacobian_svd", "x");
-    detail::require_finite(policy, point.view().data, map.input_size(), "jacobian_svd", "x");
+    detail::check_map_point(policy, point.view(), map.input_size(), "jacobian_svd");
     return detail::run_jacobian_svd<Policy, T>(policy, map, point.view().data, nullptr, 0, options);
 }
 
@@ -140,8 +139,7 @@ auto jacobian_svd(const Policy& policy, const Map& map, const Point& x, const St
     using T = value_type_of<Point>;
     static_assert(std::is_same_v<T, value_type_of<Start>>, "moden: jacobian_svd with a point and a start of different type");
     const auto point = detail::evaluate(policy, x);
-    detail::check_map_vector(point.view().shape, map.input_size(), "jacobian_svd", "x");
-    detail::require_finite(policy, point.view().data, map.input_size(), "jacobian_svd", "x");
+    detail::check_map_point(policy, point.view(), map.input_size(), "jacobian_svd");
     const auto given = detail::evaluate(policy, start);
     const extents& shape = given.view().shape;
     const std::size_t most = std::min(map.input_size(), map.output_size());

@@ -106,8 +106,7 @@ auto low_rank_directions(const Policy& policy, const Map& map, const Point& x, c
     require<argument_error>(options.background_rank < n, function, ": background_rank ", options.background_rank, " leaves no null space in ", n,
                             " dimensions");
     const auto point = detail::evaluate(policy, x);
-    detail::check_map_vector(point.view().shape, n, function, "x");
-    detail::require_finite(policy, point.view().data, n, function, "x");
+    detail::check_map_point(policy, point.view(), n, function);
     const auto region = detail::evaluate_as<T>(policy, mask);
     const std::size_t selected = detail::check_region<T>(policy, region.view(), m, function);
     detail::jacobian_operator<Policy, T, Map> jacobian(policy, map, point.view().data, options.batch, function);

@@ -118,8 +118,7 @@ auto region_directions(const Policy& policy, const Map& map, const Point& x, con
     using T = value_type_of<Point>;
     const std::size_t n = map.input_size();
     const auto point = detail::evaluate(policy, x);
-    detail::check_map_vector(point.view().shape, n, "region_directions", "x");
-    detail::require_finite(policy, point.view().data, n, "region_directions", "x");
+    detail::check_map_point(policy, point.view(), n, "region_directions");
     const auto region = detail::evaluate_as<T>(policy, mask);
     detail::check_region<T>(policy, region.view(), map.output_size(), "region_directions");
     const auto basis = policy.template allocate<T>(n * n);
@@ -143,8 +142,7 @@ auto region_directions(const Policy& policy, const Map& map, const Point& x, con
     static_assert(std::is_same_v<T, value_type_of<Basis>>, "moden: region_directions with a point and a basis of different type");
     const std::size_t n = map.input_size();
     const auto point = detail::evaluate(policy, x);
-    detail::check_map_vector(point.view().shape, n, "region_directions", "x");
-    detail::require_finite(policy, point.view().data, n, "region_directions", "x");
+    detail::check_map_point(policy, point.view(), n, "region_directions");
     const auto region = detail::evaluate_as<T>(policy, mask);
     detail::check_region<T>(policy, region.view(), map.output_size(), "region_directions");
     const auto given = detail::evaluate(policy, basis);

@@ -104,8 +104,7 @@ auto steer(const Policy& policy, const Map& map, const Point& x, const steering_
     require<argument_error>(options.tolerance >= 0, function, ": tolerance ", options.tolerance, " (expected at least 0)");
     require<argument_error>(options.step > 0 && std::isfinite(options.step), function, ": step ", options.step, " (expected a positive, finite value)");
     const auto argument = detail::evaluate(policy, x);
-    detail::check_map_vector(argument.view().shape, n, function, "x");
-    detail::require_finite(policy, argument.view().data, n, function, "x");
+    detail::check_map_point(policy, argument.view(), n, function);
     auto point = policy.template make_tensor<T, 1>({n});
     policy.copy(argument.view().data, point.data(), n);
     // Unit cotangents: those to be preserved first, so that one orthogonalisation does it all.

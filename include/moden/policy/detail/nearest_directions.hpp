@@ -55,9 +55,10 @@ struct shortened_centres {
 };
 
 struct four_nearest {
-    four_integers most = {-short_length * short_length, -short_length * short_length, -short_length * short_length, -short_length * short_length};
-    four_integers next = most;
-    four_integers label = {};
+    four_integers most, next, label = {};
+
+    // Of its own making, so that nvcc takes it for the host's: vector constants are beyond its device code.
+    four_nearest() : most(four_integers{} - short_length * short_length), next(most) {}
 };
 
 namespace portable_nearest {

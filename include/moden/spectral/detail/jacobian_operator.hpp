@@ -20,6 +20,13 @@
 
 namespace moden::detail {
 
+/// Refuses a point that does not fit a map or is not finite.
+template <class Policy, class View>
+void check_map_point(const Policy& policy, const View& x, std::size_t size, const char* function) {
+    check_map_vector(x.shape, size, function, "x");
+    require_finite(policy, x.data, size, function, "x");
+}
+
 /// J of a map at x and its adjoint, applied to columns of column-major matrices (rows of row-major ones).
 template <class Policy, class T, class Map>
 class jacobian_operator {
