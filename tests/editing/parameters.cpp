@@ -208,7 +208,8 @@ TEST_CASE_TEMPLATE("a core of many rows, some of which are looked at first", Cel
                                                    }});
     for (std::size_t n = 0; n < 3; ++n) {
         CHECK(found.status[n] == moden::iteration_status::converged);
-        CHECK(found.residual[n] < std::max(0.1 * Cell::eps, 1e-11) * std::pow(frobenius(row_of(wanted, n)), 2));
+        // A code is done when an iteration gains less than 10 eps of its square; the next one would have gained less still.
+        CHECK(found.residual[n] < std::max(10 * Cell::eps, 1e-11) * std::pow(frobenius(row_of(wanted, n)), 2));
         CHECK(found.iterations[n] <= heard);
     }
 }
