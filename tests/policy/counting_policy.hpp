@@ -269,9 +269,9 @@ public:
     }
 
     template <class Function>
-    void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
+    void transform_rows(std::size_t rows, std::size_t columns, Function function, std::size_t work = 0) const {
         books_->add(primitive::transform_rows, 0, 0, static_cast<double>(rows) * static_cast<double>(columns));
-        inner_->transform_rows(rows, columns, function);
+        inner_->transform_rows(rows, columns, function, work);
     }
 
     template <class Result, class Map, class Combine>

@@ -128,9 +128,9 @@ public:
     }
 
     /// function(i, first, last) for every i in [0, rows) and consecutive ranges [first, last) that together cover
-    /// [0, columns). Here a range is one column, and neighbouring threads have neighbouring columns.
+    /// [0, columns). Here a range is one column, and neighbouring threads have neighbouring columns. `work` makes no difference here.
     template <class Function>
-    void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
+    void transform_rows(std::size_t rows, std::size_t columns, Function function, [[maybe_unused]] std::size_t work = 0) const {
         detail::device_transform_grid(context_, rows, columns, detail::one_column<Function>{function});
     }
 
