@@ -73,7 +73,7 @@ template <class Policy, class T, class Space>
 class spherical_clustering {
 public:
     spherical_clustering(const Policy& policy, matrix_view<const T, Space> rows, std::size_t clusters)
-        : policy_(policy), rows_(rows), clusters_(clusters), piece_(rows_per_piece(rows.rows, rows.columns)),
+        : policy_(policy), rows_(rows), clusters_(clusters), piece_(rows_per_piece(rows.rows, rows.columns, clusters)),
           inverse_lengths_(policy.template allocate<T>(rows.rows)),
           distances_(policy.template allocate<T>(rows.rows)), labels_(policy.template allocate<std::uint32_t>(rows.rows)),
           previous_labels_(policy.template allocate<std::uint32_t>(rows.rows)),
@@ -107,7 +107,7 @@ public:
         const auto chosen = policy_.template allocate<std::size_t>(candidates);
         policy_.transform(n, fill_with<T>{distances_.data(), T(2)});  // as far as it gets: the first one is drawn evenly
         for (std::size_t k = 0; k < clusters_; ++k) {
-            const std::vector<std::size_t> drawn = draw(numbers.data() + k * candidates, k == 0 ? 1 : candidates);
+            const std::vector<std::size_t> drawn = draw(numbers.data() + k * candidates, candidates);  // two at least: GEMM, not GEMV
             policy_.upload(drawn.data(), chosen.data(), drawn.size());
             policy_.transform_grid(drawn.size(), d, unit_rows_of<T>{rows_.data, inverse_lengths_.data(), chosen.data(), d, vectors.data()});
             const std::size_t count = drawn.size();
@@ -115,7 +115,7 @@ public:
                                      row_major<T, Space>(products.data(), n, count));
             distance_to<T> best{products.data(), inverse_lengths_.data(), count, 0};
             double least = std::numeric_limits<double>::infinity();
-            for (std::size_t c = 0; c < count && count > 1; ++c) {
+            for (std::size_t c = 0; c < count; ++c) {
                 const distance_to<T> candidate{products.data(), inverse_lengths_.data(), count, c};
                 const double sum = policy_.reduce(n, 0.0, distance_with_candidate<T>{candidate, distances_.data()}, plus{});
                 if (sum < least) {
@@ -219,11 +219,11 @@ public:
 private:
     using directions = decltype(std::declval<const Policy&>().template prepare_directions<T>(matrix_view<const T, Space>{}, nullptr));
 
-    /// As many pieces as the CPU policy thinks worth a second thread; each has sums of its own.
-    static std::size_t rows_per_piece(std::size_t rows, std::size_t size) {
+    /// As many pieces as the CPU policy thinks worth a second thread; each has sums of its own, which are half of the vectors at most.
+    static std::size_t rows_per_piece(std::size_t rows, std::size_t size, std::size_t clusters) {
         constexpr std::size_t elements = std::size_t{1} << 15, fewest_rows = 64;
         const std::size_t pieces = std::max<std::size_t>(elements / size + 1, 16);
-        return std::max((rows + pieces - 1) / pieces, fewest_rows);
+        return std::max({(rows + pieces - 1) / pieces, fewest_rows, std::min(rows, 2 * clusters)});
     }
 
     void forget_labels() {
@@ -342,9 +342,10 @@ auto with_vectors(const Policy& policy, const Vectors& vectors, const spherical_
 /// Spherical k-means: centres c_k of length 1 that minimise sum_n (1 - cos(x_n, c_label(n))), a local minimum.
 ///
 /// Lengths of the vectors have no influence, and no normalised copy is made. Seeding is greedy k-means++ with 2 + log(K) candidates
-/// per centre, among a sample of the vectors. A centre that loses all its vectors moves to the vector farthest from its own centre; only if there are fewer than K different
-/// directions, clusters stay empty (their size says so). Every sum is formed in an order that does not depend on threads, and the result is the
-/// same for the same seed; equally near centres: the first one.
+/// per centre, among a sample of the vectors. A centre that loses all its vectors moves to the vector farthest from its own centre; only if there are
+/// fewer than K different directions, clusters stay empty (their size says so). Sums of clusters are formed in an order that does not depend on threads;
+/// from the same centres, labels and inertia are the same for every number of them. So are the centres that a seed draws, as far as the policy's GEMM gives
+/// the same digits on every number of threads, which BLAS does not promise. Equally near centres: the first one.
 ///
 /// \param policy  where to compute
 /// \param vectors x, N x d, finite, of any length whose inverse is a normal number of their type: 3e-39 to 8e37 in float, 6e-309 to 4e307 in double
@@ -354,10 +355,10 @@ auto with_vectors(const Policy& policy, const Vectors& vectors, const spherical_
 ///         without such an inverse, NaN or infinity,
 ///         other options out of range
 ///
-/// Cost per iteration: 2 N d K flops of products, and 2 d additions for every vector that changes its cluster; seeding passes over its M
-/// vectors K times, with 2 + log(K) products each. On the CPU the products are those of a copy in 16-bit integers; vectors whose nearest centres are too
-/// close for these are multiplied in T, so that labels are those of products in T. Memory: that copy (N d), 4 N numbers and labels, the sample (M d),
-/// M (2 + log(K)) products, and 32768 K doubles of partial sums, 16 K d if that is more.
+/// Cost per iteration: 2 N d K flops of products, 2 d additions for every vector that changes its cluster, and a pass to write and one to read partial sums,
+/// N d / 2 doubles or max(32768, 16 d) K if that is less; seeding passes over its M vectors K times, with 2 + log(K) products each. On the CPU the products
+/// are those of a copy in 16-bit integers; vectors whose nearest centres are too close for these are multiplied in T, so that labels are those of
+/// products in T. Memory: that copy (N d), 4 N numbers and labels, the sample (M d), M (2 + log(K)) products, and the partial sums.
 /// Source: Dhillon & Modha 2001; Arthur & Vassilvitskii 2007; 004 section 3.1.
 /// \snippet tests/clustering/spherical_k_means.cpp spherical_k_means
 template <execution_policy Policy, any_tensor Vectors>
