@@ -210,7 +210,8 @@ public:
         detail::trsm(where, half, alpha, a, b);
     }
 
-    /// Rows of X with the inverse of their lengths, prepared to be searched again and again: copied in 16 bits. X is dense and row-major, and stays.
+    /// Rows of X with the inverse of their lengths, prepared to be searched again and again: copied in 16 bits. X is dense and row-major, has
+    /// columns, and stays.
     template <class T>
     auto prepare_directions(const_matrix<T> rows, const T* inverse_lengths) const {
         const detail::thread_scope scope(threads_);

@@ -177,7 +177,7 @@ public:
         detail::device_trsm<T>(context_, where, half, alpha, a, b);
     }
 
-    /// Rows to be searched again and again; nothing has to be prepared here.
+    /// Rows to be searched again and again, of at least one column; nothing has to be prepared here.
     template <class T>
     const_matrix<T> prepare_directions(const_matrix<T> rows, [[maybe_unused]] const T* inverse_lengths) const {
         return rows;
