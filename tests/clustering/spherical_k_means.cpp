@@ -282,7 +282,44 @@ TEST_CASE_TEMPLATE("spherical k-means refuses what has no clusters", Cell, MODEN
     CHECK_THROWS_AS(cluster(array({0, 3}), {.clusters = 1}), moden::shape_error);
     CHECK_THROWS_AS(moden::spherical_k_means(policy, to_policy(policy, random_tensor<T, 3>({2, 2, 2}, 1)), {.clusters = 1}), moden::shape_error);
     values(2, 0) = values(2, 1) = values(2, 2) = 0;
-    CHECK_THROWS_WITH_AS(cluster(values, {.clusters = 2}), doctest::Contains("1 of 5 vectors have length 0"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(cluster(values, {.clusters = 2}), doctest::Contains("vector 2 has length 0 (expected "), moden::argument_error);
     values(2, 1) = std::numeric_limits<double>::infinity();
     CHECK_THROWS_WITH_AS(cluster(values, {.clusters = 2}), doctest::Contains("NaN or infinite"), moden::argument_error);
+}
+
+TEST_CASE_TEMPLATE("lengths of the vectors have no influence, up to what their type can invert", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    const typename Cell::policy policy{};
+    constexpr bool single = std::is_same_v<T, float>;
+    // Powers of two lose no digit, unless squares do.
+    const array vectors = planted_vectors(60, 7, 3, 0.2, 41);
+    const auto cluster = [&](const array& rows) { return moden::spherical_k_means(policy, to_policy(policy, to_tensor<T, 2>(rows)), {.clusters = 3, .seed = 2}); };
+    const auto expected = cluster(vectors);
+    array lengths = vectors;
+    for (std::size_t n = 0; n < 60; ++n) {
+        const int far = single ? 115 : 1000;
+        const double factor = std::ldexp(1.0, n % 3 == 0 ? far : n % 3 == 1 ? -far : 0);
+        for (std::size_t i = 0; i < 7; ++i) {
+            lengths(n, i) = static_cast<double>(static_cast<T>(vectors(n, i))) * factor;
+        }
+    }
+    const auto found = cluster(lengths);
+    CHECK(found.labels == expected.labels);
+    CHECK(found.inertia == doctest::Approx(expected.inertia).epsilon(100 * Cell::eps));
+    const auto whole = to_array(policy, found.centres), same = to_array(policy, expected.centres);
+    for (std::size_t k = 0; k < 3; ++k) {
+        CHECK(std::abs(cosine(whole, k, same, k) - 1) <= 20 * Cell::eps);
+    }
+
+    for (const double length : {single ? 1e-40 : 1e-310, single ? 3e38 : 1.7e308}) {
+        array bad = vectors;
+        for (std::size_t i = 0; i < 7; ++i) {
+            bad(4, i) = i == 2 ? length : 0;
+        }
+        CHECK_THROWS_WITH_AS(cluster(bad), doctest::Contains("vector 4 has length "), moden::argument_error);
+        const auto from = [&](const array& centres) {
+            return moden::spherical_k_means(policy, to_policy(policy, to_tensor<T, 2>(vectors)), to_policy(policy, to_tensor<T, 2>(centres)), {});
+        };
+        CHECK_THROWS_WITH_AS(from(bad), doctest::Contains("starting centre 4 has length "), moden::argument_error);
+    }
 }

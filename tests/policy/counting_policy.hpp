@@ -269,9 +269,9 @@ public:
     }
 
     template <class Function>
-    void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
+    void transform_rows(std::size_t rows, std::size_t columns, Function function, std::size_t work = 0) const {
         books_->add(primitive::transform_rows, 0, 0, static_cast<double>(rows) * static_cast<double>(columns));
-        inner_->transform_rows(rows, columns, function);
+        inner_->transform_rows(rows, columns, function, work);
     }
 
     template <class Result, class Map, class Combine>
@@ -327,7 +327,8 @@ public:
     template <class T>
     auto prepare_directions(const_matrix<T> rows, const T* inverse_lengths) const {
         contract::well_formed(rows, "prepare_directions");
-        contract::require(rows.order == moden::storage_order::row_major && rows.stride == rows.columns, "prepare_directions", "X is not dense and row-major");
+        contract::require(rows.order == moden::storage_order::row_major && rows.stride == rows.columns && rows.columns > 0, "prepare_directions",
+                          "X is not dense and row-major, or has no columns");
         books_->add(primitive::prepare_directions, 0);
         return counted_directions<decltype(inner_->template prepare_directions<T>(rows, inverse_lengths))>{
             inner_->template prepare_directions<T>(rows, inverse_lengths), rows.rows, rows.columns};

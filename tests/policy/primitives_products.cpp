@@ -373,34 +373,40 @@ TEST_CASE_TEMPLATE("the CPU policy's search in 16 bits finds what products in T 
         }
         const auto kernel = moden::detail::nearest_kernel_for<T>(set);
         for (const product_shape& shape : {product_shape{4001, 1, 2}, {1029, 512, 20}, {300, 50, 1}, {301, 17, 3}, {77, 64, 4}, {515, 300, 203}}) {
-            CAPTURE(text(shape));
-            // Directions of a narrow cone: most margins are about as large as the rounding to 16 bits.
-            std::vector<T> x, c, inverse_lengths;
-            const array noise = random_matrix(shape.rows + shape.columns, shape.depth, 5);
-            for (std::size_t n = 0; n < shape.rows + shape.columns; ++n) {
-                std::vector<double> row(shape.depth);
-                double square = 0;
-                for (std::size_t i = 0; i < shape.depth; ++i) {
-                    row[i] = (shape.depth == 1 ? 0 : 1) + (n % 3 == 0 ? 0.003 : 0.3) * noise(n, i);
-                    square += row[i] * row[i];
+            for (const int kind : {0, 1, 2, 3}) {
+                CAPTURE(text(shape));
+                CAPTURE(kind);
+                // Directions of a narrow cone: most margins are about as large as the rounding to 16 bits. The same with an opposite centre, which puts
+                // the mean far from all of them; directions without a common mean; and centres that are all the same.
+                std::vector<T> x, c, inverse_lengths;
+                const array noise = random_matrix(shape.rows + shape.columns, shape.depth, 5);
+                for (std::size_t n = 0; n < shape.rows + shape.columns; ++n) {
+                    std::vector<double> row(shape.depth);
+                    double square = 0;
+                    for (std::size_t i = 0; i < shape.depth; ++i) {
+                        const bool same = kind == 3 && n < shape.columns;
+                        row[i] = (shape.depth == 1 || kind == 2 ? 0 : 1) + (n % 3 == 0 || same ? 0.003 : n % 3 == 1 ? 0.2 : 0.3) * noise(same ? 0 : n, i);
+                        row[i] *= kind == 1 && n == 0 ? -1 : 1;
+                        square += row[i] * row[i];
+                    }
+                    const bool centre = n < shape.columns;
+                    for (const double value : row) {
+                        (centre ? c : x).push_back(static_cast<T>(centre ? value / std::sqrt(square) : value));
+                    }
+                    if (!centre) {
+                        inverse_lengths.push_back(static_cast<T>(1 / std::sqrt(square)));
+                    }
                 }
-                const bool centre = n < shape.columns;
-                for (const double value : row) {
-                    (centre ? c : x).push_back(static_cast<T>(centre ? value / std::sqrt(square) : value));
+                inverse_lengths[0] = std::numeric_limits<T>::infinity();  // as of a row too short to be inverted
+                const moden::detail::host_directions<T> directions(x.data(), inverse_lengths.data(), shape.rows, shape.depth, nullptr, set);
+                std::vector<std::uint32_t> labels(shape.rows);
+                directions.nearest(c.data(), shape.columns, labels.data());
+                std::size_t different = 0;
+                for (std::size_t n = 0; n < shape.rows; ++n) {
+                    different += labels[n] != kernel.largest_product(x.data() + n * shape.depth, c.data(), shape.columns, shape.depth) ? 1 : 0;
                 }
-                if (!centre) {
-                    inverse_lengths.push_back(static_cast<T>(1 / std::sqrt(square)));
-                }
+                CHECK(different == 0);
             }
-            inverse_lengths[0] = std::numeric_limits<T>::infinity();  // as of a row too short to be inverted
-            const moden::detail::host_directions<T> directions(x.data(), inverse_lengths.data(), shape.rows, shape.depth, nullptr, set);
-            std::vector<std::uint32_t> labels(shape.rows);
-            directions.nearest(c.data(), shape.columns, labels.data());
-            std::size_t different = 0;
-            for (std::size_t n = 0; n < shape.rows; ++n) {
-                different += labels[n] != kernel.largest_product(x.data() + n * shape.depth, c.data(), shape.columns, shape.depth) ? 1 : 0;
-            }
-            CHECK(different == 0);
         }
     }
 }

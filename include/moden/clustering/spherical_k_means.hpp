@@ -9,6 +9,8 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <sstream>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -49,33 +51,43 @@ struct spherical_k_means_result {
 
 namespace detail {
 
+/// Refuses rows without a direction, and rows whose length has no inverse in T; inverse_row_length has been at work.
+template <class Policy, class T>
+void require_directions(const Policy& policy, const T* rows, std::size_t count, std::size_t size, const T* inverse_lengths, const std::string& what) {
+    const auto refused = static_cast<std::size_t>(policy.reduce(count, 0.0, is_zero<T>{inverse_lengths}, plus{}));
+    if (refused == 0) {
+        return;
+    }
+    require_finite(policy, rows, count * size, "spherical_k_means", ("the list of " + what + "s").c_str());  // only now, which saves a pass
+    const std::vector<T> inverses = to_vector<Policy, T>(policy, inverse_lengths, count);
+    const auto n = static_cast<std::size_t>(std::find(inverses.begin(), inverses.end(), T(0)) - inverses.begin());
+    const std::vector<T> row = to_vector<Policy, T>(policy, rows + n * size, size);
+    std::ostringstream text;  // lengths may have hundreds of zeros
+    text << what << ' ' << n << " has length " << row_length(row.data(), size) << " (expected " << 1 / static_cast<double>(std::numeric_limits<T>::max())
+         << " to " << 1 / static_cast<double>(std::numeric_limits<T>::min()) << ')';
+    require<argument_error>(false, "spherical_k_means: ", text.str(), "; ", refused, " of ", count, " cannot be used");
+}
+
 /// One run after the other over the same vectors.
 template <class Policy, class T, class Space>
 class spherical_clustering {
 public:
     spherical_clustering(const Policy& policy, matrix_view<const T, Space> rows, std::size_t clusters)
-        : policy_(policy), rows_(rows), clusters_(clusters), piece_(rows_per_piece(rows.rows, rows.columns)),
+        : policy_(policy), rows_(rows), clusters_(clusters), piece_(rows_per_piece(rows.rows, rows.columns, clusters)),
           inverse_lengths_(policy.template allocate<T>(rows.rows)),
           distances_(policy.template allocate<T>(rows.rows)), labels_(policy.template allocate<std::uint32_t>(rows.rows)),
           previous_labels_(policy.template allocate<std::uint32_t>(rows.rows)),
           centres_(policy.template allocate<T>(clusters * rows.columns)), totals_(policy.template allocate<double>(clusters * rows.columns)),
           sizes_(policy.template allocate<double>(clusters)) {
-        policy.transform_rows(rows.rows, 1, inverse_row_length<T>{rows.data, rows.columns, inverse_lengths_.data()});
-        const auto zeros = static_cast<std::size_t>(policy.reduce(rows.rows, 0.0, is_zero<T>{inverse_lengths_.data()}, plus{}));
-        if (zeros > 0) {  // also what NaN and infinity look like, which saves a pass in all other cases
-            require_finite(policy, rows.data, rows.rows * rows.columns, "spherical_k_means", "the list of vectors");
-        }
-        require<argument_error>(zeros == 0, "spherical_k_means: ", zeros, " of ", rows.rows, " vectors have length 0 (expected directions)");
+        policy.transform_rows(rows.rows, 1, inverse_row_length<T>{rows.data, rows.columns, inverse_lengths_.data()}, rows.columns);
+        require_directions(policy, rows.data, rows.rows, rows.columns, inverse_lengths_.data(), "vector");
     }
 
     /// Centres of the caller's, K x d; brought to length 1.
     void start_from(const T* centres) {
         const auto inverse_lengths = policy_.template allocate<T>(clusters_);
-        policy_.transform_rows(clusters_, 1, inverse_row_length<T>{centres, rows_.columns, inverse_lengths.data()});
-        const std::vector<T> lengths = to_vector<Policy, T>(policy_, inverse_lengths.data(), clusters_);
-        for (std::size_t k = 0; k < clusters_; ++k) {
-            require<argument_error>(lengths[k] != T(0), "spherical_k_means: starting centre ", k, " has length 0 (expected a direction)");
-        }
+        policy_.transform_rows(clusters_, 1, inverse_row_length<T>{centres, rows_.columns, inverse_lengths.data()}, rows_.columns);
+        require_directions(policy_, centres, clusters_, rows_.columns, inverse_lengths.data(), "starting centre");
         std::vector<std::size_t> all(clusters_);
         std::iota(all.begin(), all.end(), std::size_t{0});
         const auto chosen = policy_.template allocate<std::size_t>(clusters_);
@@ -95,7 +107,7 @@ public:
         const auto chosen = policy_.template allocate<std::size_t>(candidates);
         policy_.transform(n, fill_with<T>{distances_.data(), T(2)});  // as far as it gets: the first one is drawn evenly
         for (std::size_t k = 0; k < clusters_; ++k) {
-            const std::vector<std::size_t> drawn = draw(numbers.data() + k * candidates, k == 0 ? 1 : candidates);
+            const std::vector<std::size_t> drawn = draw(numbers.data() + k * candidates, candidates);  // two at least: GEMM, not GEMV
             policy_.upload(drawn.data(), chosen.data(), drawn.size());
             policy_.transform_grid(drawn.size(), d, unit_rows_of<T>{rows_.data, inverse_lengths_.data(), chosen.data(), d, vectors.data()});
             const std::size_t count = drawn.size();
@@ -103,7 +115,7 @@ public:
                                      row_major<T, Space>(products.data(), n, count));
             distance_to<T> best{products.data(), inverse_lengths_.data(), count, 0};
             double least = std::numeric_limits<double>::infinity();
-            for (std::size_t c = 0; c < count && count > 1; ++c) {
+            for (std::size_t c = 0; c < count; ++c) {
                 const distance_to<T> candidate{products.data(), inverse_lengths_.data(), count, c};
                 const double sum = policy_.reduce(n, 0.0, distance_with_candidate<T>{candidate, distances_.data()}, plus{});
                 if (sum < least) {
@@ -152,7 +164,8 @@ public:
         policy_.transform_rows(clusters_, d, add_pieces<double, double>{sums.data(), pieces, d, clusters_ * d, totals_.data()});
         policy_.transform_rows(1, clusters_, add_pieces<int, double>{counts.data(), pieces, clusters_, clusters_, sizes_.data()});
         const double cosines = policy_.reduce(clusters_ * d, 0.0, product_with_total<T>{centres_.data(), totals_.data()}, plus{});
-        return std::max(0.0, static_cast<double>(n) - cosines);
+        const double inertia = static_cast<double>(n) - cosines;
+        return inertia < 0 ? 0.0 : inertia;  // NaN stays NaN
     }
 
     /// Moves every centre to the mean direction of its cluster; centres without a vector move to the vectors that are farthest from theirs.
@@ -167,7 +180,7 @@ public:
         }
         if (!empty.empty()) {  // distances from the centres that the labels belong to
             policy_.transform_rows(rows_.rows, 1, distance_from_own<T>{rows_.data, inverse_lengths_.data(), centres_.data(), labels_.data(),
-                                                                       rows_.columns, distances_.data()});
+                                                                       rows_.columns, distances_.data()}, rows_.columns);
         }
         policy_.transform(clusters_, centre_from_total<T>{totals_.data(), rows_.columns, centres_.data()}, 2 * rows_.columns);
         if (empty.empty()) {
@@ -206,11 +219,11 @@ public:
 private:
     using directions = decltype(std::declval<const Policy&>().template prepare_directions<T>(matrix_view<const T, Space>{}, nullptr));
 
-    /// As many pieces as the CPU policy thinks worth a second thread; each has sums of its own.
-    static std::size_t rows_per_piece(std::size_t rows, std::size_t size) {
+    /// As many pieces as the CPU policy thinks worth a second thread; each has sums of its own, which are half of the vectors at most.
+    static std::size_t rows_per_piece(std::size_t rows, std::size_t size, std::size_t clusters) {
         constexpr std::size_t elements = std::size_t{1} << 15, fewest_rows = 64;
         const std::size_t pieces = std::max<std::size_t>(elements / size + 1, 16);
-        return std::max((rows + pieces - 1) / pieces, fewest_rows);
+        return std::max({(rows + pieces - 1) / pieces, fewest_rows, std::min(rows, 2 * clusters)});
     }
 
     void forget_labels() {
@@ -280,6 +293,7 @@ bool run_spherical_k_means(const Policy& policy, spherical_clustering<Policy, T,
     while (true) {
         const double before = history.empty() ? std::numeric_limits<double>::infinity() : history.back();
         history.push_back(clustering.assign());
+        require<solver_error>(std::isfinite(history.back()), "spherical_k_means: inertia ", history.back(), " in iteration ", history.size());
         stopped = options.progress && !options.progress(history.size(), history.back());
         // With an empty cluster there is something left to gain, unless a vector of its own has just not helped.
         if (before - history.back() <= options.tolerance * history.back() && (moved > 0 || !clustering.has_empty_cluster())) {
@@ -328,21 +342,23 @@ auto with_vectors(const Policy& policy, const Vectors& vectors, const spherical_
 /// Spherical k-means: centres c_k of length 1 that minimise sum_n (1 - cos(x_n, c_label(n))), a local minimum.
 ///
 /// Lengths of the vectors have no influence, and no normalised copy is made. Seeding is greedy k-means++ with 2 + log(K) candidates
-/// per centre, among a sample of the vectors. A centre that loses all its vectors moves to the vector farthest from its own centre; only if there are fewer than K different
-/// directions, clusters stay empty (their size says so). Every sum is formed in an order that does not depend on threads, and the result is the
-/// same for the same seed; equally near centres: the first one.
+/// per centre, among a sample of the vectors. A centre that loses all its vectors moves to the vector farthest from its own centre; only if there are
+/// fewer than K different directions, clusters stay empty (their size says so). Sums of clusters are formed in an order that does not depend on threads;
+/// from the same centres, labels and inertia are the same for every number of them. So are the centres that a seed draws, as far as the policy's GEMM gives
+/// the same digits on every number of threads, which BLAS does not promise. Equally near centres: the first one.
 ///
 /// \param policy  where to compute
-/// \param vectors x, N x d, finite, none of them 0
+/// \param vectors x, N x d, finite, of any length whose inverse is a normal number of their type: 3e-39 to 8e37 in float, 6e-309 to 4e307 in double
 /// \param options clusters, starts, stopping, seed
 /// \return        centres, labels (the nearest of these centres), sizes, inertia and its history, iterations, status
-/// \throws shape_error if the vectors are no matrix or there is none; argument_error for clusters out of range, vectors of length 0, NaN or infinity,
+/// \throws shape_error if the vectors are no matrix or there is none; argument_error for clusters out of range, vectors of length 0 or another
+///         without such an inverse, NaN or infinity,
 ///         other options out of range
 ///
-/// Cost per iteration: 2 N d K flops of products, and 2 d additions for every vector that changes its cluster; seeding passes over its M
-/// vectors K times, with 2 + log(K) products each. On the CPU the products are those of a copy in 16-bit integers; vectors whose nearest centres are too
-/// close for these are multiplied in T, so that labels are those of products in T. Memory: that copy (N d), 4 N numbers and labels, the sample (M d),
-/// M (2 + log(K)) products, and 32768 K doubles of partial sums, 16 K d if that is more.
+/// Cost per iteration: 2 N d K flops of products, 2 d additions for every vector that changes its cluster, and a pass to write and one to read partial sums,
+/// N d / 2 doubles or max(32768, 16 d) K if that is less; seeding passes over its M vectors K times, with 2 + log(K) products each. On the CPU the products
+/// are those of a copy in 16-bit integers; vectors whose nearest centres are too close for these are multiplied in T, so that labels are those of
+/// products in T. Memory: that copy (N d), 4 N numbers and labels, the sample (M d), M (2 + log(K)) products, and the partial sums.
 /// Source: Dhillon & Modha 2001; Arthur & Vassilvitskii 2007; 004 section 3.1.
 /// \snippet tests/clustering/spherical_k_means.cpp spherical_k_means
 template <execution_policy Policy, any_tensor Vectors>
@@ -368,7 +384,7 @@ auto spherical_k_means(const Vectors& vectors, const spherical_k_means_options& 
 
 /// The same from given centres, K x d, of any length: goes on where another call has stopped, or from one's own guess. options.clusters must be
 /// K or 0 and options.starts 1; seeds are not used.
-/// \throws shape_error if the centres are no matrix or of another size than the vectors; argument_error for centres of length 0, NaN or infinity,
+/// \throws shape_error if the centres are no matrix or of another size than the vectors; argument_error for centres of such lengths, NaN or infinity,
 ///         beside what the other overload throws
 /// \snippet tests/clustering/spherical_k_means.cpp spherical_k_means_from_centres
 template <execution_policy Policy, any_tensor Vectors, any_tensor Centres>

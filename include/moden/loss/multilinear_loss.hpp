@@ -70,8 +70,9 @@ double multilinear_gradient(const Policy& policy, const multilinear_problem<Poli
 /// \return        k x n
 /// \throws shape_error if the number of factors is not M, a factor's rows are not k_i, or columns differ and are not 1
 ///
-/// Cost: 2 k k_1 ... k_M n flops; of a shared factor once 2 k k_1 ... k_M instead, and its k_i does not count any more. Temporaries
-/// of at most 64 MiB, or those of a single sample.
+/// Cost: 2 k k_1 ... k_M n flops; of a shared factor once 2 k k_1 ... k_M instead, and its k_i does not count any more. Memory: the
+/// Khatri-Rao product of some samples and copies of their factors, at most 32 MiB of each, or those of a single sample; with shared factors k times the
+/// other k_i for the core contracted with them.
 /// Source: 002 Eqs. 2, 4, 5.
 /// \snippet tests/loss/multilinear_loss.cpp multilinear_synthesis
 template <execution_policy Policy, any_tensor Core, any_tensor Matrix>
@@ -103,7 +104,7 @@ auto multilinear_synthesis(const Core& core, const std::vector<Matrix>& factors)
 /// \return        E, summed in double precision
 /// \throws shape_error as multilinear_synthesis, and if X has another shape than X^; argument_error for NaN or infinity
 ///
-/// Cost: as multilinear_synthesis.
+/// Cost: as multilinear_synthesis, and a block of at most 32 MiB for residuals.
 /// Source: 002 Eq. 15, of which Eqs. 12 to 14 are cases.
 /// \snippet tests/loss/multilinear_loss.cpp multilinear_loss
 template <execution_policy Policy, any_tensor Data, any_tensor Core, any_tensor Matrix>
@@ -138,7 +139,8 @@ double multilinear_loss(const Data& data, const Core& core, const std::vector<Ma
 /// Cost: 6 k k_1 ... k_M n flops, 4 k k_1 ... k_M n without the core's gradient, which a shared factor needs anyway. Khatri-Rao
 /// products are formed for some samples at a time. Contracting the core with one factor after the other would take as many flops, and temporaries
 /// of k k_1 ... k_{M-1} elements per sample instead of k_1 ... k_M: less where k < k_M, which data are not. Shared factors are
-/// contracted with the core first, where that saves a factor of k_i.
+/// contracted with the core first, where that saves a factor of k_i. Memory: six blocks of at most 32 MiB, or of a single sample; with shared factors the
+/// contracted core and its gradient.
 /// Source: 002 Eqs. 15, 16, 25, derived from Eq. 15 (errata).
 /// \snippet tests/loss/multilinear_loss.cpp multilinear_loss
 template <execution_policy Policy, any_tensor Data, any_tensor Core, any_tensor Matrix>

@@ -144,10 +144,11 @@ public:
 
     /// function(i, first, last) for every i in [0, rows) and consecutive ranges [first, last) that together cover
     /// [0, columns): what depends on the row alone is worked out once per range. Here a range is a whole row.
+    /// `work` says how many elements a row touches; 0: as many as there are columns.
     template <class Function>
-    void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
+    void transform_rows(std::size_t rows, std::size_t columns, Function function, std::size_t work = 0) const {
         const detail::thread_scope scope(threads_);
-        detail::parallel_blocks(rows, columns, [&](std::size_t first, std::size_t last) {
+        detail::parallel_blocks(rows, work > 0 ? work : columns, [&](std::size_t first, std::size_t last) {
             detail::for_rows(first, last, columns, function);
         });
     }
@@ -209,7 +210,8 @@ public:
         detail::trsm(where, half, alpha, a, b);
     }
 
-    /// Rows of X with the inverse of their lengths, prepared to be searched again and again: copied in 16 bits. X is dense and row-major, and stays.
+    /// Rows of X with the inverse of their lengths, prepared to be searched again and again: copied in 16 bits. X is dense and row-major, has
+    /// columns, and stays.
     template <class T>
     auto prepare_directions(const_matrix<T> rows, const T* inverse_lengths) const {
         const detail::thread_scope scope(threads_);

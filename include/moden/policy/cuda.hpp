@@ -128,9 +128,9 @@ public:
     }
 
     /// function(i, first, last) for every i in [0, rows) and consecutive ranges [first, last) that together cover
-    /// [0, columns). Here a range is one column, and neighbouring threads have neighbouring columns.
+    /// [0, columns). Here a range is one column, and neighbouring threads have neighbouring columns. `work` makes no difference here.
     template <class Function>
-    void transform_rows(std::size_t rows, std::size_t columns, Function function) const {
+    void transform_rows(std::size_t rows, std::size_t columns, Function function, [[maybe_unused]] std::size_t work = 0) const {
         detail::device_transform_grid(context_, rows, columns, detail::one_column<Function>{function});
     }
 
@@ -177,7 +177,7 @@ public:
         detail::device_trsm<T>(context_, where, half, alpha, a, b);
     }
 
-    /// Rows to be searched again and again; nothing has to be prepared here.
+    /// Rows to be searched again and again, of at least one column; nothing has to be prepared here.
     template <class T>
     const_matrix<T> prepare_directions(const_matrix<T> rows, [[maybe_unused]] const T* inverse_lengths) const {
         return rows;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include <moden/core/elementwise.hpp>
 #include <moden/core/macros.hpp>
@@ -33,15 +34,41 @@ MODEN_HOST_DEVICE double product_of_rows(const T* left, const T* right, std::siz
     return sum;
 }
 
-/// A row is one step, whatever range it is given.
+/// |row|, where squares may overflow or vanish, too; NaN or infinite for rows that hold such values.
+template <class T>
+MODEN_HOST_DEVICE double row_length(const T* row, std::size_t size) {
+    const double square = product_of_rows(row, row, size);
+    if (square > 1e-200 && square < 1e300) {
+        return std::sqrt(square);
+    }
+    double largest = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+        const double magnitude = std::fabs(static_cast<double>(row[i]));
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    if (!(largest <= std::numeric_limits<double>::max())) {
+        return largest;
+    }
+    int exponent = 0;
+    std::frexp(largest, &exponent);
+    double sum = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+        const double value = std::ldexp(static_cast<double>(row[i]), -exponent);
+        sum += value * value;
+    }
+    return std::ldexp(std::sqrt(sum), exponent);
+}
+
+/// 1 / |row|, or 0 if T has no normal number for it: denormal ones have lost digits. A row is one step, whatever range it is given.
 template <class T>
 struct inverse_row_length {
     const T* rows;
     std::size_t size;
     T* result;
     MODEN_HOST_DEVICE void operator()(std::size_t n, std::size_t, std::size_t) const {
-        const double square = product_of_rows(rows + n * size, rows + n * size, size);
-        result[n] = square > 0 ? static_cast<T>(1 / std::sqrt(square)) : T(0);
+        constexpr double least = std::numeric_limits<T>::min(), most = std::numeric_limits<T>::max();
+        const double inverse = 1 / row_length(rows + n * size, size);
+        result[n] = inverse >= least && inverse <= most ? static_cast<T>(inverse) : T(0);
     }
 };
 
@@ -164,10 +191,10 @@ struct sum_changes_of_piece {
             }
         }
         const std::size_t end = (p + 1) * piece < count ? (p + 1) * piece : count;
-        constexpr int rows_ahead = 2;  // changed rows may be far apart, and memory takes longer than sums
+        constexpr int changes_ahead = 2;  // changed rows may be far apart, and memory takes longer than sums
         std::size_t ahead = next_change(p * piece, end);
         for (std::size_t n = ahead, lead = 0; n < end; n = next_change(n + 1, end)) {
-            for (; lead < rows_ahead && ahead < end; ++lead) {
+            for (; lead < changes_ahead && ahead < end; ++lead) {
                 fetch_ahead(rows + ahead * size + first, last - first);
                 ahead = next_change(ahead + 1, end);
             }

@@ -125,10 +125,12 @@ public:
         throw argument_error(message(function_, ": the loss is ", value, " (expected numbers whose products and squares do not overflow)"));
     }
 
+    /// Some samples at a time, so that neither their Khatri-Rao product nor what for_each_residual holds has more than 32 MiB, unless one sample has.
     template <class Function>
     void for_each_block(Function function) const {
-        constexpr std::size_t budget = std::size_t{32} << 20;  // bytes of one of three such matrices
-        const std::size_t at_once = std::clamp<std::size_t>(budget / (width_ * sizeof(T)), 1, columns_);
+        constexpr std::size_t budget = std::size_t{32} << 20;
+        const std::size_t height = std::max(width_, std::min(rows(), rows_at_once()));
+        const std::size_t at_once = std::clamp<std::size_t>(budget / (height * sizeof(T)), 1, columns_);
         for (std::size_t first = 0; first < columns_; first += at_once) {
             sample_block<Policy, T> block{first, std::min(at_once, columns_ - first), {}, width_, policy_.template allocate<T>(0),
                                           policy_.template allocate<T>(0)};
@@ -251,8 +253,8 @@ private:
 
     /// Rows of the core that stay in cache while they are used three times, and enough of them for a matrix product.
     std::size_t rows_at_once() const {
-        constexpr std::size_t budget = std::size_t{8} << 20;
-        return std::max<std::size_t>(256, budget / (width_ * sizeof(T)));
+        constexpr std::size_t budget = std::size_t{8} << 20, fewest = 256, most = 8192;
+        return std::clamp(budget / (width_ * sizeof(T)), fewest, most);
     }
 
     void reduce_core() {

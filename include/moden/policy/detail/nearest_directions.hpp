@@ -3,8 +3,9 @@
 // The CPU policy's search for the nearest of a few directions, for rows that are searched again and again.
 //
 // Unit rows rounded to 16 bits tell with a quarter to a half of the memory, and with integer products that are twice as fast as those of floats, which
-// centre is the nearest, except where the two nearest are closer than rounding can tell. Those rows, a few in a hundred, are looked at
-// in their own precision. The bounds are rigorous: labels are those of the products in T, whatever the data.
+// centre is the nearest, except where the two nearest are closer than rounding can tell. Only differences of centres matter for that, so what they have
+// in common is taken from them before they are rounded. Rows in doubt are looked at in their own precision: a few in a hundred where centres are far
+// apart, and the more of them the closer centres are to each other. The bounds are rigorous: labels are those of the products in T, whatever the data.
 
 #include <omp.h>
 
@@ -119,8 +120,7 @@ struct nearest_kernel {
 template <class T>
 nearest_kernel<T> nearest_kernel_for(instruction_set set) {
 #if MODEN_X86_KERNELS
-    const bool short_vectors = __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0;
-    if (set == instruction_set::avx512 && short_vectors) {
+    if (set == instruction_set::avx512) {
         return MODEN_NEAREST_KERNEL(avx512_nearest);
     }
     if (set != instruction_set::portable) {
@@ -133,7 +133,7 @@ nearest_kernel<T> nearest_kernel_for(instruction_set set) {
 }
 #undef MODEN_NEAREST_KERNEL
 
-/// Rows of X (N x d, dense) with the inverse of their lengths, prepared for searches. Refers to the rows.
+/// Rows of X (N x d, dense, d > 0) with the inverse of their lengths, prepared for searches. Refers to the rows.
 template <class T>
 class host_directions {
 public:
@@ -157,11 +157,14 @@ public:
 
     /// labels(n) = the row of C (K x d, rows of length 1) with the largest product with row n, of equal ones the first.
     void nearest(const T* centres, std::size_t clusters, std::uint32_t* labels) const {
+        if (clusters == 1) {
+            std::fill_n(labels, count_, std::uint32_t(0));
+            return;
+        }
         const std::size_t groups = (clusters + kernel_.widest_tile - 1) / kernel_.widest_tile;
         const std::size_t together = (clusters + groups - 1) / groups;
-        double centre_error = 0;
-        const std::vector<std::int16_t> packed = pack(centres, clusters, together, centre_error);
-        const shortened_centres c{packed.data(), clusters, together, doubt(centre_error)};
+        const packed_centres packed = pack(centres, clusters, together);
+        const shortened_centres c{packed.data.data(), clusters, together, doubt(packed)};
         // Small enough to even out what a busy machine does to threads.
         constexpr std::size_t piece = 16 * rows_together;
         const std::size_t pieces = (count_ + piece - 1) / piece;
@@ -182,31 +185,68 @@ public:
     }
 
 private:
-    /// `error` becomes the length of what rounding has changed in a centre, at most.
-    std::vector<std::int16_t> pack(const T* centres, std::size_t clusters, std::size_t together, double& error) const {
+    struct packed_centres {
+        std::vector<std::int16_t> data;
+        double radius;  ///< what is `short_length` in integers
+        double error;   ///< length of what rounding has changed in a centre, at most
+    };
+
+    /// Centres minus their mean, which leaves differences of products as they are, scaled until the longest has the length of the rows. Where centres
+    /// are spread so far that this makes them longer, nothing is subtracted.
+    packed_centres pack(const T* centres, std::size_t clusters, std::size_t together) const {
+        std::vector<double> mean(size_);
+        for (std::size_t k = 0; k < clusters; ++k) {
+            for (std::size_t i = 0; i < size_; ++i) {
+                mean[i] += static_cast<double>(centres[k * size_ + i]) / static_cast<double>(clusters);
+            }
+        }
+        double radius = largest_distance(centres, clusters, mean);
+        if (radius > 1) {
+            std::fill(mean.begin(), mean.end(), 0.0);
+            radius = largest_distance(centres, clusters, mean);
+        }
+        // Closer than this nothing but the products in T can tell them apart, and doubt() says so.
+        const double factor = radius > 1e-30 ? short_length / radius : 0.0;
         const std::size_t lanes = kernel_.lanes;
-        std::vector<std::int16_t> packed((clusters + together - 1) / together * together * stride_);
+        packed_centres packed{std::vector<std::int16_t>((clusters + together - 1) / together * together * stride_), radius, 0};
         double largest_square = 0;
         for (std::size_t k = 0; k < clusters; ++k) {
-            std::int16_t* const group = packed.data() + k / together * together * stride_;
+            std::int16_t* const group = packed.data.data() + k / together * together * stride_;
             double square = 0;
             for (std::size_t i = 0; i < size_; ++i) {
-                const double value = static_cast<double>(centres[k * size_ + i]) * short_length, rounded = std::floor(value + 0.5);
+                const double value = (static_cast<double>(centres[k * size_ + i]) - mean[i]) * factor, rounded = std::floor(value + 0.5);
                 group[(i / lanes * together + k % together) * lanes + i % lanes] = static_cast<std::int16_t>(rounded);
                 square += (value - rounded) * (value - rounded);
             }
             largest_square = std::max(largest_square, square);
         }
-        error = 1.001 * std::sqrt(largest_square);
+        packed.error = 1.001 * std::sqrt(largest_square) + 1e-9;  // the latter for values, which are rounded to double
         return packed;
     }
 
-    /// With rows off by e and centres by f, a product of the two, of length s each, is off by s (e + f) + e f. To this comes s^2 d eps for the
-    /// products in T. Two products are compared.
-    std::int32_t doubt(double centre_error) const {
-        const double s = 1.001 * short_length, rounding = (static_cast<double>(size_) + 8) * static_cast<double>(std::numeric_limits<T>::epsilon());
-        const double margin = 2 * (s * (row_error_ + centre_error) + row_error_ * centre_error + s * s * rounding);
-        return static_cast<std::int32_t>(std::min(std::ceil(margin), static_cast<double>(std::numeric_limits<std::int32_t>::max())));
+    double largest_distance(const T* centres, std::size_t clusters, const std::vector<double>& mean) const {
+        double largest_square = 0;
+        for (std::size_t k = 0; k < clusters; ++k) {
+            double square = 0;
+            for (std::size_t i = 0; i < size_; ++i) {
+                const double difference = static_cast<double>(centres[k * size_ + i]) - mean[i];
+                square += difference * difference;
+            }
+            largest_square = std::max(largest_square, square);
+        }
+        return std::sqrt(largest_square);
+    }
+
+    /// With s the length of rows in integers, and of centres at most, rows off by e and centres by f, a product of the two is off by s (e + f) + e f.
+    /// To this comes what the products in T are off by, s^2 / radius in these units times their rounding: a chain of d / width additions in each lane,
+    /// those of the lanes, and at most width - 1 single ones. Two products are compared.
+    std::int32_t doubt(const packed_centres& c) const {
+        const std::size_t width = kernel_.lanes * sizeof(std::int16_t) / sizeof(T);
+        const double s = 1.001 * short_length;
+        const double rounding = static_cast<double>(size_ / width + width + 8) * static_cast<double>(std::numeric_limits<T>::epsilon());
+        const double margin = 2 * (s * (row_error_ + c.error) + row_error_ * c.error + s * s * rounding / c.radius);
+        constexpr std::int32_t any = std::numeric_limits<std::int32_t>::max();
+        return margin < static_cast<double>(any) ? static_cast<std::int32_t>(std::ceil(margin)) : any;  // infinite where all centres are the same
     }
 
     nearest_kernel<T> kernel_;

@@ -56,13 +56,16 @@ namespace avx512_kernel {
 }  // namespace avx512_kernel
 #endif
 
-/// Instruction sets for which the register tile exists.
+/// Instruction sets for which the register tile exists. Loops beside it take the extensions that came with avx512 on all but coprocessors (row_loops.hpp,
+/// nearest_directions.hpp): avx512 stands for them, too.
 enum class instruction_set { portable, avx2, avx512 };
 
 inline bool is_supported(instruction_set set) {
 #if MODEN_X86_KERNELS
     switch (set) {
-        case instruction_set::avx512: return __builtin_cpu_supports("avx512f") != 0;
+        case instruction_set::avx512: 
+            return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0
+                   && __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
         case instruction_set::avx2: return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
         case instruction_set::portable: break;
     }
