@@ -173,6 +173,9 @@ void process(const track_set<T>& input, const settings& wanted, const examples::
 }
 
 void run(const settings& wanted) {
+    using moden::detail::require;
+    constexpr double most_noise = 1e9;  // far beyond any picture, and far from what squares of float lose
+    require<examples::usage_error>(wanted.noise >= 0 && wanted.noise <= most_noise, "--noise ", wanted.noise, " (expected a number of pixels from 0 to ", most_noise, ")");
     const examples::output_folder out(wanted.out);
     if (wanted.tracks.empty()) {
         const auto world = make_face_tracks(wanted.frames, wanted.size, wanted.noise, wanted.seed);

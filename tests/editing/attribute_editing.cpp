@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include <moden/editing/attribute_editing.hpp>
@@ -25,6 +26,30 @@ double distance(const array& a, const array& b) {
     }
     return std::sqrt(sum);
 }
+
+/// A map whose values or products hold a NaN.
+template <class Map>
+struct faulty_map {
+    const Map& map;
+    bool in_values;
+
+    std::size_t input_size() const { return map.input_size(); }
+    std::size_t output_size() const { return map.output_size(); }
+    auto value(const auto& policy, const auto& x) const { return spoilt(policy, map.value(policy, x), in_values); }
+    auto jvp(const auto& policy, const auto& x, const auto& block) const { return spoilt(policy, map.jvp(policy, x, block), !in_values); }
+    auto vjp(const auto& policy, const auto& x, const auto& block) const { return spoilt(policy, map.vjp(policy, x, block), !in_values); }
+
+private:
+    template <class Tensor>
+    Tensor spoilt(const auto& policy, Tensor tensor, bool really) const {
+        using T = moden::value_type_of<Tensor>;
+        const T nan = std::numeric_limits<T>::quiet_NaN();
+        if (really) {
+            policy.upload(&nan, tensor.data() + 1, 1);
+        }
+        return tensor;
+    }
+};
 
 }  // namespace
 
@@ -138,9 +163,29 @@ TEST_CASE_TEMPLATE("a Jacobian without full rank is told of, and moves what it c
     CHECK(stuck.distance == 0);
     CHECK(stuck.status == moden::jacobian_status::rank_deficient);
 
-    rows(1, 2) = std::numeric_limits<T>::quiet_NaN();
-    const moden::affine_map broken(policy, to_policy(policy, rows));
-    CHECK_THROWS_WITH_AS(moden::linear_attribute_edit(policy, broken, zero, against), doctest::Contains("of 18 entries of the Jacobian are NaN"), moden::solver_error);
+    using linear_map = std::remove_cv_t<decltype(regressor)>;
+    const faulty_map<linear_map> without_slopes{regressor, false}, without_values{regressor, true};
+    CHECK_THROWS_WITH_AS(moden::linear_attribute_edit(policy, without_slopes, zero, against), doctest::Contains("1 of 18 entries of the Jacobian are NaN"),
+                         moden::solver_error);
+    CHECK_THROWS_WITH_AS(moden::linear_attribute_edit(policy, without_values, zero, against), doctest::Contains("linear_attribute_edit: the map's value holds 1 values"),
+                         moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::gradient_attribute_edit(policy, without_slopes, zero, against), doctest::Contains("gradient_attribute_edit: the map's vjp holds 1 values"),
+                         moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::gradient_attribute_edit(policy, without_values, zero, against),
+                         doctest::Contains("gradient_attribute_edit: the map's value holds 1 values"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(moden::gradient_attribute_edit(policy, regressor, zero, against, without_slopes, {}),
+                         doctest::Contains("the vjp of what is to be preserved holds 1 values"), moden::argument_error);
+    // A Jacobian so small that the squares of its singular values are 0.
+    const T tiny = std::numeric_limits<T>::digits < 30 ? T(1e-25) : T(1e-200);
+    auto small_rows = random_tensor<T, 2>({2, 6}, 8);
+    const auto usual = moden::linear_attribute_edit(policy, moden::affine_map(policy, to_policy(policy, small_rows)), zero, to_policy(policy, moden::tensor<T, 1>{1, -1}));
+    for (std::size_t i = 0; i < 12; ++i) {
+        small_rows(i / 6, i % 6) *= tiny;
+    }
+    const auto small = moden::linear_attribute_edit(policy, moden::affine_map(policy, to_policy(policy, small_rows)), zero,
+                                                    to_policy(policy, moden::tensor<T, 1>{tiny, -tiny}));
+    CHECK(small.rank == 2);
+    CHECK(distance(to_array(policy, small.code), to_array(policy, usual.code)) <= 1000 * Cell::eps);
     CHECK_THROWS_WITH_AS(moden::linear_attribute_edit(policy, regressor, against, against), "linear_attribute_edit: the code has the shape 3 (expected a vector of 6)",
                          moden::shape_error);
     CHECK_THROWS_AS(moden::linear_attribute_edit(policy, regressor, zero, zero), moden::shape_error);

@@ -465,7 +465,7 @@ TEST_CASE_TEMPLATE("codes and options that make no sense are refused", Cell, MOD
                          moden::shape_error);
     CHECK_THROWS_AS(moden::estimate_parameter_tensor(policy, model, short_codes), moden::shape_error);
     CHECK_THROWS_WITH_AS(estimate({.penalties = {{}, {}}}), doctest::Contains("2 penalties for 3 factor modes"), moden::shape_error);
-    CHECK_THROWS_WITH_AS(estimate({.penalties = {{}, {.lasso = -1}, {}}}), doctest::Contains("-1.000000 for mode 'expression'"), moden::argument_error);
+    CHECK_THROWS_WITH_AS(estimate({.penalties = {{}, {.lasso = -1}, {}}}), doctest::Contains("-1 for mode 'expression'"), moden::argument_error);
     CHECK_THROWS_AS(estimate({.tolerance = std::numeric_limits<double>::quiet_NaN()}), moden::argument_error);
     CHECK_THROWS_AS(estimate({.max_iterations = 0}), moden::argument_error);
     CHECK_THROWS_AS(estimate({.starts = 0}), moden::argument_error);

@@ -306,7 +306,7 @@ TEST_CASE_TEMPLATE("fits stop when told to and refuse what does not fit", Cell, 
     refused({{0, {0, 1, 2}}, {0, {constant, 1, 2}}, {1, {1, 3}}}, "term 2 names factor 3 of 3");
     refused({{0, {0, 1, 1}}, {0, {constant, 1, 2}}, {1, {1, 2}}}, "term 0 names factor 1 twice");
     refused({{0, {constant, 1, 2}}, {0, {constant, 1, 2}}, {1, {0, 2}}}, "all terms with core 0 have a constant in mode 1");
-    refused({{0, {constant, 1, 2}}, {0, {0, 1, 2}, -1}, {1, {1, 2}}}, "weight -1.000000 of term 1");
+    refused({{0, {constant, 1, 2}}, {0, {0, 1, 2}, -1}, {1, {1, 2}}}, "weight -1 of term 1");
     refused({{0, {}}, {0, {0, 1, 2}}, {1, {1, 2}}}, "term 0 has no factors");
     const auto cores_alone = moden::fit_multilinear(policy, data, start, {.terms = faces::terms(), .max_iterations = 0});
     CHECK(cores_alone.iterations == 0);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include <moden/maps/check_derivatives.hpp>
@@ -160,6 +161,10 @@ TEST_CASE_TEMPLATE("fit_attribute_regressor descends along its loss, stops when 
                            .learning_rate = 0.01, .weight_decay = 90, .validation = 0});
     CHECK(kept.history.back() < shrunk.history.back());
     CHECK(shrunk.history.back() == doctest::Approx(shrunk.variance).epsilon(0.2));
+    if constexpr (std::is_same_v<T, float>) {  // one step, to where there are no numbers: the loss is of the network before it
+        CHECK_THROWS_WITH_AS(fit({.hidden = {8}, .max_iterations = 1, .batch = 60, .learning_rate = 1e39, .validation = 0}),
+                             doctest::Contains("parameters of the network are NaN or infinite after epoch 1"), moden::solver_error);
+    }
     CHECK_THROWS_WITH_AS(fit({.validation = 1}), doctest::Contains("validation 1"), moden::argument_error);
     CHECK_THROWS_WITH_AS(fit({.validation = 0, .patience = 2}), doctest::Contains("patience 2 without"), moden::argument_error);
     CHECK_THROWS_WITH_AS(fit({.validation = 0.99}), doctest::Contains("60 samples, 59 of them"), moden::argument_error);

@@ -127,4 +127,23 @@ TEST_CASE_TEMPLATE("minimize_lbfgs stops when told to and refuses nonsense", Cel
     CHECK_THROWS_AS(moden::minimize_lbfgs(policy, x.data(), 2, in_valley, {.memory = 0}), moden::argument_error);
     const auto nowhere = [](const T*, T*) { return std::numeric_limits<double>::quiet_NaN(); };
     CHECK_THROWS_AS(moden::minimize_lbfgs(policy, x.data(), 2, nowhere), moden::argument_error);
+    const auto without_slope = [&](const T*, T* gradient) {
+        policy.transform(2, moden::detail::fill_with<T>{gradient, std::numeric_limits<T>::quiet_NaN()});
+        return 1.0;
+    };
+    CHECK_THROWS_WITH_AS(moden::minimize_lbfgs(policy, x.data(), 2, without_slope), doctest::Contains("the gradient at the start holds 2 values"),
+                         moden::argument_error);
+    // A slope that exists near the start alone: points without one are not stepped to, whatever their value.
+    const placed<Policy, T> near_edge(policy, {T(3)});
+    const auto edge = [&](const T* at, T* gradient) {
+        T place = 0;
+        policy.download(at, &place, 1);
+        const T slope = place > T(1) ? T(2) * place : std::numeric_limits<T>::quiet_NaN();
+        policy.upload(&slope, gradient, 1);
+        return static_cast<double>(place) * static_cast<double>(place);
+    };
+    const auto stopped = moden::minimize_lbfgs(policy, near_edge.data(), 1, edge);
+    CHECK(near_edge.back()[0] > T(1));
+    CHECK(near_edge.back()[0] < T(1.5));
+    CHECK(stopped.value == doctest::Approx(std::pow(static_cast<double>(near_edge.back()[0]), 2)).epsilon(10 * Cell::eps));
 }

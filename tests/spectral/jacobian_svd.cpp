@@ -416,6 +416,11 @@ TEST_CASE_TEMPLATE("jacobian_svd: a Jacobian that is zero, and starts in its nul
         CHECK(moden::jacobian_svd(policy, nothing, x, start, {.rank = 2, .method = method}).status == spectral_status::zero_jacobian);
         nothing.tangents = 0;
         const std::size_t block = method == jacobian_method::subspace_iteration ? 2 : 1;
+        // One iteration is used up by the start: what is known then is returned, and block_krylov fills its basis.
+        const auto brief = moden::jacobian_svd(policy, sparse, x, start, {.rank = 2, .method = method, .block = block, .max_iterations = 1});
+        CHECK((brief.status == spectral_status::reached_max_iterations || method == jacobian_method::block_krylov));
+        CHECK(brief.iterations <= 4);
+        CHECK(orthogonality(right_vectors(policy, brief)) <= 10 * Cell::eps);
         const auto out = moden::jacobian_svd(policy, sparse, x, start, {.rank = 2, .method = method, .block = block, .tolerance = 100 * Cell::eps});
         CHECK(out.status == spectral_status::converged);
         CHECK(static_cast<double>(out.singular_values[0]) == doctest::Approx(2).epsilon(100 * Cell::eps));
@@ -461,6 +466,42 @@ TEST_CASE_TEMPLATE("jacobian_svd: limits and callbacks leave what was found", Ce
             const double missed = std::sqrt(std::pow(frobenius(forward), 2) + std::pow(frobenius(backward), 2));
             CHECK(missed == doctest::Approx(std::sqrt(residual)).epsilon(1e-3));
             CHECK(missed > 1e-4);
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("jacobian_svd: residuals are those of products, also where rounding keeps them above the tolerance", Cell, MODEN_TEST_CELLS) {
+    using T = typename Cell::scalar;
+    using Policy = typename Cell::policy;
+    const Policy policy{};
+    for (const bool wide : {false, true}) {
+        CAPTURE(wide);
+        const array tall = random_matrix(800, 200, 29);
+        const array a = to_array(to_tensor<T, 2>(wide ? transpose(tall) : tall));
+        const probe_map<Policy, T> map(policy, a);
+        const auto x = to_policy(policy, random_tensor<T, 1>({a.columns()}, 5));
+        for (const double tolerance : {1e-4, 1e-7}) {
+            map.tangents = map.cotangents = 0;
+            const auto found = moden::jacobian_svd(policy, map, x, {.rank = 5, .tolerance = tolerance});
+            CHECK(found.jvp_count == map.tangents);
+            CHECK(found.vjp_count == map.cotangents);
+            const double size = static_cast<double>(found.singular_values[0]);
+            const bool within = *std::max_element(found.residuals.begin(), found.residuals.end()) <= tolerance * size;
+            CHECK((found.status == spectral_status::converged) == within);
+            CHECK((within || tolerance < Cell::eps));
+            // In double precision and from the result alone; the map's own rounding is some eps per product.
+            const array u = to_array(policy, found.u), v = right_vectors(policy, found);
+            const array forward = matmul(a, v), backward = matmul(transpose(a), u);
+            for (std::size_t i = 0; i < 5; ++i) {
+                double left = 0, right = 0;
+                for (std::size_t r = 0; r < a.rows(); ++r) {
+                    left += std::pow(forward(r, i) - static_cast<double>(found.singular_values[i]) * u(r, i), 2);
+                }
+                for (std::size_t r = 0; r < a.columns(); ++r) {
+                    right += std::pow(backward(r, i) - static_cast<double>(found.singular_values[i]) * v(r, i), 2);
+                }
+                CHECK(std::max(std::sqrt(left), std::sqrt(right)) <= found.residuals[i] + 10 * Cell::eps * size);
+            }
         }
     }
 }

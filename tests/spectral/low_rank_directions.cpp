@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <stdexcept>
 #include <vector>
 
 #include <moden/maps/affine_map.hpp>
+#include <moden/maps/callable_map.hpp>
 #include <moden/spectral/low_rank_directions.hpp>
 #include <moden/spectral/robust_pca.hpp>
 
@@ -166,6 +168,14 @@ TEST_CASE_TEMPLATE("low_rank_directions change the region and leave the backgrou
     };
     refused(selected, {.count = 0}, "0 directions in a space of 8");
     refused(selected, {.sparsity = -1}, "low_rank_directions: sparsity -1");
+    // Options are checked before anything goes through the map.
+    const auto unasked = [](const auto& where, const auto&, const auto& block) {
+        throw std::logic_error("a product was asked for");
+        return where.template make_tensor<T, 2>(moden::detail::shape_of(block));
+    };
+    const moden::callable_map silent(n, m, [](const auto& where, const auto& at) { return where.template make_tensor<T, 1>(moden::detail::shape_of(at)); }, unasked, unasked);
+    CHECK_THROWS_WITH_AS(moden::low_rank_directions(policy, silent, x, selected, {.max_iterations = 0}), doctest::Contains("low_rank_directions: max_iterations 0"),
+                         moden::argument_error);
     refused(selected, {.background_rank = 8}, "background_rank 8 leaves no null space in 8 dimensions");
     // So small a lambda that everything counts as sparse: no directions, and the ranks say why.
     const auto none = moden::low_rank_directions(policy, map, x, selected, {.sparsity = 1e-3});

@@ -99,6 +99,17 @@ TEST_CASE_TEMPLATE("dual numbers follow the chain rule", Cell, MODEN_TEST_CELLS)
     const moden::dual<T> zero(0);
     CHECK(abs(zero).slope[0] == T(0));
     CHECK(pow(zero, 0).slope[0] == T(0));
+    // A dual as exponent: constants leave what a number would, at bases where log has no value too.
+    for (const T base : {T(-1.5), T(0), T(2)}) {
+        moden::dual<T> at(base);
+        at.slope[0] = 2;
+        CHECK(pow(at, moden::dual<T>(3)).value == std::pow(base, T(3)));
+        CHECK(pow(at, moden::dual<T>(3)).slope[0] == pow(at, T(3)).slope[0]);
+        CHECK(pow(at, moden::dual<T>(0)).slope[0] == T(0));
+    }
+    moden::dual<T> two(2);
+    two.slope[0] = 1;
+    CHECK(pow(zero, two).slope[0] == T(0));  // 0^b is 0 for all b > 0
     CHECK((zero < moden::dual<T>(1) && !(zero > T(1)) && zero <= T(0) && zero >= T(0) && zero == T(0)));
 }
 
@@ -157,6 +168,9 @@ TEST_CASE_TEMPLATE("summed_map", Cell, MODEN_TEST_CELLS) {
     const auto check = moden::check_derivatives(policy, apart, x);
     CHECK(check.adjoint < 10 * Cell::eps);
     CHECK(check.difference < 20 * std::pow(Cell::eps, 2.0 / 3));
+    using linear_map = std::remove_cv_t<decltype(linear)>;
+    static_assert(!std::is_constructible_v<moden::summed_map<linear_map, linear_map>, const linear_map&, linear_map>);  // it would keep a reference
+    static_assert(std::is_copy_constructible_v<std::remove_cv_t<decltype(both)>>);
     const moden::affine_map other(policy, to_policy(policy, to_tensor<T, 2>(transpose(a))));
     CHECK_THROWS_WITH_AS(moden::summed_map(smooth, linear, other), "summed_map: map 2 leads from 5 to 4 numbers, map 0 from 4 to 5",
                          moden::shape_error);
@@ -183,5 +197,16 @@ TEST_CASE_TEMPLATE("callable_map checks what comes back", Cell, MODEN_TEST_CELLS
     CHECK_THROWS_WITH_AS(swapped.value(policy, x), "callable_map::value: the result has the shape 3 (expected a vector of 4)", moden::shape_error);
     CHECK_THROWS_WITH_AS(swapped.vjp(policy, x, block),
                          "callable_map::vjp: the result has the shape 2 x 3 for an argument of the shape 2 x 4 (expected k x 4)", moden::shape_error);
+    // On the host anything that holds the numbers will do: other layouts, expressions.
+    if constexpr (std::is_same_v<typename Cell::policy::memory_space, moden::host_memory>) {
+        const moden::callable_map other(
+            4, 3, [&](const auto& where, const auto& at) { return xt::xarray<T>(matrix.value(where, at)); },
+            [&](const auto& where, const auto& at, const auto& rows) { return xt::xtensor<T, 2, xt::layout_type::column_major>(matrix.jvp(where, at, rows)); },
+            [&](const auto& where, const auto& at, const auto& rows) { return xt::xtensor<T, 2, xt::layout_type::column_major>(matrix.vjp(where, at, rows)); });
+        static_assert(moden::differentiable_map<std::remove_cv_t<decltype(other)>, typename Cell::policy, T>);
+        CHECK(to_array(policy, other.jvp(policy, x, block)).data == to_array(policy, map.jvp(policy, x, block)).data);
+        const auto same = moden::check_derivatives(policy, other, x);
+        CHECK(same.adjoint < 10 * Cell::eps);
+    }
     CHECK_THROWS_WITH_AS(moden::callable_map(0, 4, value, wrong, wrong), doctest::Contains("from 0 to 4 numbers"), moden::argument_error);
 }

@@ -6,10 +6,12 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include <moden/linalg/generalized_eigh.hpp>
 #include <moden/maps/affine_map.hpp>
+#include <moden/maps/callable_map.hpp>
 #include <moden/spectral/region_directions.hpp>
 
 #include "../policy/policies.hpp"
@@ -219,6 +221,13 @@ TEST_CASE_TEMPLATE("region_directions refuses masks without two sides and backgr
     refused(half, {.count = 0}, "0 directions in a space of 5 (expected 1 to 5)");
     refused(half, {.count = 6}, "6 directions in a space of 5 (expected 1 to 5)");
     refused(half, {.regularization = -1}, "regularization -1");
+    // Options are checked before anything goes through the map.
+    const auto unasked = [](const auto& where, const auto&, const auto& block) {
+        throw std::logic_error("a product was asked for");
+        return where.template make_tensor<T, 2>(moden::detail::shape_of(block));
+    };
+    const moden::callable_map silent(5, 8, [](const auto& where, const auto& at) { return where.template make_tensor<T, 1>(moden::detail::shape_of(at)); }, unasked, unasked);
+    CHECK_THROWS_WITH_AS(moden::region_directions(policy, silent, x, half, {.regularization = -1}), doctest::Contains("regularization -1"), moden::argument_error);
     CHECK_THROWS_WITH_AS(moden::region_directions(policy, map, x, mask_of({1, 0, 1}), {}),
                          "region_directions: the mask has the shape 3 (expected a vector of 8)", moden::shape_error);
     array dependent = random_matrix(3, 5, 9);

@@ -43,6 +43,18 @@ struct bump {
     }
 };
 
+/// The bumps up to a height of 2.3, and nothing above.
+struct fence {
+    template <class S>
+    MODEN_HOST_DEVICE void operator()(const S* x, S* y) const {
+        using std::log;
+        bump{}(x, y);
+        for (int i = 0; i < 20; ++i) {
+            y[i] = x[1] > S(2.3f) ? log(S(-1)) : y[i];
+        }
+    }
+};
+
 /// The picture made brighter by a share of alpha.
 struct brighter {
     template <class Policy, class Image>
@@ -173,6 +185,18 @@ TEST_CASE_TEMPLATE("linear_walk: the direction that does what the edit does", Ce
     CHECK_THROWS_WITH_AS(moden::linear_walk(policy, map, codes, brighter{}, {.strengths = {0, 0}}), doctest::Contains("2 strengths, none of which"),
                          moden::argument_error);
     CHECK_THROWS_AS(moden::linear_walk(policy, map, codes, brighter{}, {.strengths = {std::nan("")}}), moden::argument_error);
+    const auto refused = [&](const moden::linear_walk_options& options, const char* part) {
+        CHECK_THROWS_WITH_AS(moden::linear_walk(policy, map, codes, brighter{}, options), doctest::Contains(part), moden::argument_error);
+    };
+    refused({.tolerance = -1}, "linear_walk: tolerance -1");
+    refused({.max_iterations = 0}, "linear_walk: tolerance 1e-06, max_iterations 0");
+    // A map without values beyond some place: refused at the start, stepped back from on the way.
+    const auto fenced = moden::make_automatic_map<T>(2, 20, fence{});
+    const auto walked = moden::linear_walk(policy, fenced, to_policy(policy, moden::tensor<T, 2>{{T(0), T(2)}}), brighter{}, {.strengths = {1}});
+    CHECK(to_array(policy, walked.direction).data[1] > 0.1);
+    CHECK(to_array(policy, walked.direction).data[1] <= 0.3 + 10 * Cell::eps);
+    CHECK_THROWS_WITH_AS(moden::linear_walk(policy, fenced, to_policy(policy, moden::tensor<T, 2>{{T(0), T(3)}}), brighter{}),
+                         doctest::Contains("linear_walk: the map's value holds 20 values"), moden::argument_error);
     const auto narrow = to_policy(policy, random_tensor<T, 2>({2, 3}, 5));
     CHECK_THROWS_WITH_AS(moden::linear_walk(policy, map, narrow, brighter{}), doctest::Contains("the codes have the shape 2 x 3"), moden::shape_error);
 }

@@ -242,10 +242,10 @@ TEST_CASE_TEMPLATE("what truncation refuses", Cell, MODEN_TEST_CELLS) {
     const auto bare = load_model<T>(policy, without_average({}, 24));
     CHECK(!bare.layout().has_w_avg);
     CHECK_THROWS_WITH_AS(to_w_plus(bare, {.psi = 0.5}),
-                         "stylegan2::to_w_plus: the model has no mapping.w_avg, which truncation with psi = 0.500000 needs",
+                         "stylegan2::to_w_plus: the model has no mapping.w_avg, which truncation with psi = 0.5 needs",
                          argument_error);
     CHECK_THROWS_WITH_AS(map_type(bare, {.space = stylegan2::latent_space::z, .truncate = {.psi = 0, .cutoff = 2}}),
-                         "stylegan2::generator_map: the model has no mapping.w_avg, which truncation with psi = 0.000000 needs",
+                         "stylegan2::generator_map: the model has no mapping.w_avg, which truncation with psi = 0 needs",
                          argument_error);
     CHECK(to_w_plus(bare, {.psi = 1, .cutoff = 3}) == to_w_plus(net, {}));
 }

@@ -10,6 +10,8 @@
 
 #include <doctest/doctest.h>
 
+#include <xtensor/xview.hpp>
+
 #include <moden/editing/direction_algebra.hpp>
 #include <moden/maps/automatic_map.hpp>
 #include <moden/maps/masked_map.hpp>
@@ -41,13 +43,6 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
     return lines;
 }
 
-template <class Matrix>
-moden::tensor<double, 1> first_row(const Matrix& matrix) {
-    auto row = moden::tensor<double, 1>::from_shape({matrix.shape()[1]});
-    std::copy_n(matrix.data(), row.size(), row.data());
-    return row;
-}
-
 const moden::cpu_policy cpu;
 
 }  // namespace
@@ -57,7 +52,8 @@ TEST_CASE("docs/spectral.md: directions, at a point and beside it") {
     const moden::tensor<double, 1> x{0.1, 0.4, -0.3, 0.8, -0.5, 0.2}, neighbour{0.1, 0.41, -0.3, 0.8, -0.49, 0.2};
     const moden::tensor<double, 2> code{{0.1, 0.4, -0.3, 0.8, -0.5, 0.2}};
     const auto found = moden::jacobian_svd(cpu, map, x, {.rank = 5});    // J ~ U diag(s) V' at x
-    const auto strip = moden::edit_codes(cpu, code, first_row(found.vt), {-2, 0, 2});
+    const moden::tensor<double, 1> first = xt::view(found.vt, 0, xt::all());
+    const auto strip = moden::edit_codes(cpu, code, first, {-2, 0, 2});
     CHECK(found.status == moden::spectral_status::converged);
     CHECK(strip.shape()[0] == 3);
     const auto next = moden::jacobian_svd(cpu, map, neighbour, found.vt, {.rank = 5});

@@ -179,7 +179,9 @@ TEST_CASE("refused") {
     check_refused(nrsfm({"--out", out, "--cameras", "pinhole"}), "nrsfm", "--cameras");
     check_refused(nrsfm({"--out", out, "--missing", "nan"}), "nrsfm", "--tracks");
     check_refused(nrsfm({"--out", out, "--frames", "2"}), "nrsfm", "--frames");
-    check_refused(nrsfm({"--out", out, "--noise", "-1"}), "nrsfm", "--noise");
+    for (const char* noise : {"-1", "nan", "inf", "1e39"}) {
+        check_refused(nrsfm({"--out", out, "--noise", noise}), "nrsfm", "--noise");
+    }
     check_refused(nrsfm({"--out", out, "--tracks", (folder / "good.npy").string(), "--frames", "50"}), "nrsfm", "--frames");
     refused("missing", good, {"--missing", "zero"}, "--missing");
     refused("order", moden::tensor<double, 1>({7}, 1.0), {}, "expected 2F x P or F x 2 x P");

@@ -3,6 +3,7 @@
 // Errors: one base class, one class per cause, and the helper that composes messages only when something is wrong.
 
 #include <cstddef>
+#include <cstdio>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -54,7 +55,13 @@ inline void append(std::string& text, char part) { text += part; }
 template <class Number>
     requires std::is_arithmetic_v<Number>
 void append(std::string& text, Number part) {
-    text += std::to_string(part);
+    if constexpr (std::is_floating_point_v<Number>) {
+        char digits[32];  // six of them, whatever the size; to_string would print 1e-8 as 0.000000
+        std::snprintf(digits, sizeof digits, "%.6g", static_cast<double>(part));
+        text += digits;
+    } else {
+        text += std::to_string(part);
+    }
 }
 
 /// Lists print as "2 x 3 x 4", the way shapes are written in the documentation.

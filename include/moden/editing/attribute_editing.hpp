@@ -14,6 +14,7 @@
 #include <moden/core/status.hpp>
 #include <moden/core/tensor_traits.hpp>
 #include <moden/linalg/detail/panels.hpp>
+#include <moden/maps/detail/products.hpp>
 #include <moden/maps/differentiable_map.hpp>
 #include <moden/optimize/lbfgs.hpp>
 
@@ -60,7 +61,7 @@ template <class Vector>
 struct gradient_edit_result {
     Vector code;                      ///< w, n numbers
     Vector attributes;                ///< phi(w), m numbers
-    double objective = 0;             ///< sum of the three terms below, weighed
+    double objective = 0;             ///< sum of the three terms below, weighted
     double start_error = 0;           ///< |phi(w_0) - q|
     double attribute_error = 0;       ///< |phi(w) - q|, free attributes included
     double change = 0;                ///< mean squared change of what is to be preserved; 0 without a map
@@ -75,7 +76,7 @@ namespace detail {
 
 /// result = factor weight (value - wanted), with weight 1 where there are none.
 template <class T>
-struct weighed_difference {
+struct weighted_difference {
     const T* value;
     const T* wanted;
     const T* weights;
@@ -86,7 +87,7 @@ struct weighed_difference {
 
 /// Terms of sum weight (value - wanted)^2.
 template <class T>
-struct weighed_square {
+struct weighted_square {
     const T* value;
     const T* wanted;
     const T* weights;
@@ -103,15 +104,15 @@ double distance_between(const Policy& policy, const T* a, const T* b, std::size_
 
 /// The whole Jacobian, m x n, through as few products as there are attributes or numbers in the code.
 template <class T, class Policy, class Map, class Point>
-auto whole_jacobian(const Policy& policy, const Map& map, const Point& x) {
+auto whole_jacobian(const Policy& policy, const Map& map, const Point& x, const char* name) {
     using space = typename Policy::memory_space;
     const std::size_t n = map.input_size(), m = map.output_size(), k = std::min(m, n);
     auto units = policy.template make_tensor<T, 2>({k, k});
     policy.transform(k * k, fill_identity<T>{units.data(), k});
     if (m <= n) {
-        return policy_tensor<Policy, T, 2>(map.vjp(policy, x, units));
+        return shaped_vjp<T>(policy, map, x, units, name);
     }
-    const auto columns = map.jvp(policy, x, units);  // n x m
+    const auto columns = shaped_jvp<T>(policy, map, x, units, name);  // n x m
     auto result = policy.template make_tensor<T, 2>({m, n});
     policy.template copy<T>(transposed(row_major<const T, space>(columns.data(), n, m)), row_major<T, space>(result.data(), m, n));
     return result;
@@ -122,7 +123,7 @@ template <class T, class Policy, class Map>
 std::pair<std::vector<double>, std::size_t> pseudo_inverse_step(const Policy& policy, const Map& map, policy_tensor<Policy, T, 1>& w, const T* change,
                                                                 const linear_edit_options& options) {
     using space = typename Policy::memory_space;
-    auto jacobian = whole_jacobian<T>(policy, map, w);
+    auto jacobian = whole_jacobian<T>(policy, map, w, "linear_attribute_edit");
     const std::size_t m = map.output_size(), n = map.input_size(), k = std::min(m, n);
     const std::size_t bad = count_not_finite(policy, static_cast<const T*>(jacobian.data()), m * n);
     require<solver_error>(bad == 0, "linear_attribute_edit: ", bad, " of ", m * n, " entries of the Jacobian are NaN or infinite");
@@ -138,14 +139,15 @@ std::pair<std::vector<double>, std::size_t> pseudo_inverse_step(const Policy& po
         const bool counts = static_cast<double>(s) > floor;
         result.second += counts ? 1 : 0;
         const double size = static_cast<double>(s);
-        inverse.push_back(counts ? static_cast<T>(size / (size * size + options.damping * options.damping)) : T(0));
+        const double length = std::hypot(size, options.damping);  // of s / (s^2 + rho^2) without the squares, which underflow
+        inverse.push_back(!counts ? T(0) : static_cast<T>(options.damping > 0 ? size / length / length : 1 / size));
     }
     const auto scales = uploaded<Policy, T>(policy, inverse);
     const auto zeros = policy.template allocate<T>(k);
     policy.transform(k, fill_with<T>{zeros.data(), T(0)});
     policy.template gemm<T>(T(1), row_major<const T, space>(change, 1, m), row_major<const T, space>(left.data(), m, k), T(0),
                             row_major<T, space>(coefficients.data(), 1, k));
-    policy.transform(k, weighed_difference<T>{coefficients.data(), zeros.data(), scales.data(), T(1), coefficients.data()});
+    policy.transform(k, weighted_difference<T>{coefficients.data(), zeros.data(), scales.data(), T(1), coefficients.data()});
     policy.template gemm<T>(T(1), row_major<const T, space>(coefficients.data(), 1, k), row_major<const T, space>(right.data(), k, n), T(1),
                             row_major<T, space>(w.data(), 1, n));
     return result;
@@ -170,43 +172,51 @@ struct nothing_preserved {};
 template <class Policy, class T, class Map, class Preserved>
 class edit_objective {
 public:
-    edit_objective(const Policy& policy, const Map& map, const Preserved& preserved, const T* start, const T* target, const gradient_edit_options& options)
-        : policy_(policy), map_(map), preserved_(preserved), start_(start), target_(target), options_(options),
+    edit_objective(const Policy& policy, const Map& map, const Preserved& preserved, const T* start, const T* target, const gradient_edit_options& options,
+                   const char* name)
+        : policy_(policy), map_(map), preserved_(preserved), start_(start), target_(target), options_(options), name_(name),
           weights_(uploaded<Policy, T>(policy, {options.attribute_weights.begin(), options.attribute_weights.end()})),
           point_(policy.template make_tensor<T, 1>({map.input_size()})), before_(policy.template make_tensor<T, 1>({0})) {
         if constexpr (has_map) {
             policy.copy(start, point_.data(), point_.size());
-            before_ = preserved.value(policy, point_);
+            before_ = checked_value<T>(policy, preserved, point_, name, preserved_value);
         }
     }
 
+    /// At the start everything must be finite; a search that gets where it is not steps back.
     double operator()(const T* w, T* gradient) {
         const std::size_t n = map_.input_size(), m = map_.output_size();
         policy_.copy(w, point_.data(), n);
         const T* const weights = options_.attribute_weights.empty() ? nullptr : weights_.data();
-        const auto attributes = map_.value(policy_, point_);
+        const auto attributes = shaped_value<T>(policy_, map_, point_, name_);
         auto slope = policy_.template make_tensor<T, 2>({1, m});
-        double value = policy_.reduce(m, 0.0, weighed_square<T>{attributes.data(), target_, weights}, plus{});
-        policy_.transform(m, weighed_difference<T>{attributes.data(), target_, weights, T(2), slope.data()});
-        const auto pulled = map_.vjp(policy_, point_, slope);
+        double value = policy_.reduce(m, 0.0, weighted_square<T>{attributes.data(), target_, weights}, plus{});
+        policy_.transform(m, weighted_difference<T>{attributes.data(), target_, weights, T(2), slope.data()});
+        const auto pulled = started_ ? shaped_vjp<T>(policy_, map_, point_, slope, name_) : checked_vjp<T>(policy_, map_, point_, slope, name_);
         policy_.copy(static_cast<const T*>(pulled.data()), gradient, n);
         if constexpr (has_map) {
             if (options_.preservation > 0) {
                 const std::size_t size = preserved_.output_size();
                 const double factor = options_.preservation / static_cast<double>(size);
-                const auto now = preserved_.value(policy_, point_);
+                const auto now = shaped_value<T>(policy_, preserved_, point_, name_, preserved_value);
                 auto change = policy_.template make_tensor<T, 2>({1, size});
                 value += factor * policy_.reduce(size, 0.0, squared_difference_of<T>{now.data(), before_.data()}, plus{});
-                policy_.transform(size, weighed_difference<T>{now.data(), before_.data(), nullptr, static_cast<T>(2 * factor), change.data()});
-                const auto back = preserved_.vjp(policy_, point_, change);
+                policy_.transform(size, weighted_difference<T>{now.data(), before_.data(), nullptr, static_cast<T>(2 * factor), change.data()});
+                const auto back = started_ ? shaped_vjp<T>(policy_, preserved_, point_, change, name_, preserved_vjp)
+                                           : checked_vjp<T>(policy_, preserved_, point_, change, name_, preserved_vjp);
                 policy_.transform(n, add_to<T>{back.data(), gradient});
             }
         }
         if (options_.code_preservation > 0) {
             value += options_.code_preservation * policy_.reduce(n, 0.0, squared_difference_of<T>{w, start_}, plus{});
             auto off = policy_.template make_tensor<T, 1>({n});
-            policy_.transform(n, weighed_difference<T>{w, start_, nullptr, static_cast<T>(2 * options_.code_preservation), off.data()});
+            policy_.transform(n, weighted_difference<T>{w, start_, nullptr, static_cast<T>(2 * options_.code_preservation), off.data()});
             policy_.transform(n, add_to<T>{off.data(), gradient});
+        }
+        if (!started_) {  // sums of finite numbers may still overflow
+            require<argument_error>(std::isfinite(value), name_, ": the objective at the start is ", value);
+            require_finite(policy_, static_cast<const T*>(gradient), n, name_, "the objective's gradient at the start");
+            started_ = true;
         }
         return value;
     }
@@ -215,7 +225,7 @@ public:
     double change_at(const policy_tensor<Policy, T, 1>& w) const {
         if constexpr (has_map) {
             const std::size_t size = preserved_.output_size();
-            const auto now = preserved_.value(policy_, w);
+            const auto now = shaped_value<T>(policy_, preserved_, w, name_, preserved_value);
             return policy_.reduce(size, 0.0, squared_difference_of<T>{now.data(), before_.data()}, plus{}) / static_cast<double>(size);
         } else {
             return 0;
@@ -224,6 +234,8 @@ public:
 
 private:
     static constexpr bool has_map = !std::is_same_v<Preserved, nothing_preserved>;
+    static constexpr const char* preserved_value = "the value of what is to be preserved";
+    static constexpr const char* preserved_vjp = "the vjp of what is to be preserved";
 
     const Policy& policy_;
     const Map& map_;
@@ -231,6 +243,8 @@ private:
     const T* start_;
     const T* target_;
     const gradient_edit_options& options_;
+    const char* name_;
+    bool started_ = false;
     buffer_of<Policy, T> weights_;
     policy_tensor<Policy, T, 1> point_, before_;
 };
@@ -265,8 +279,8 @@ inline void check_edit_options(const gradient_edit_options& options, std::size_t
 /// \param target  q, map.output_size() numbers, finite
 /// \param options steps, rank
 /// \return        code, its attributes, errors, singular values and rank of J. A Jacobian without full rank moves what it can: see `status`
-/// \throws shape_error if code or target do not fit; argument_error for NaN, infinity and options out of range; solver_error if the Jacobian is
-///         not finite
+/// \throws shape_error if code or target do not fit; argument_error for options out of range and for NaN or infinity in an argument or in the map's
+///         value, at the start or after a step; solver_error if the Jacobian is not finite
 ///
 /// Cost: per step min(m, n) vector products with J and the SVD of an m x n matrix.
 /// Source: 001 Eq. 4.16, Paper III Eq. 14; more steps are Newton's method along the way.
@@ -282,7 +296,7 @@ auto linear_attribute_edit(const Policy& policy, const Map& map, const Code& cod
     const auto to = detail::evaluate(policy, target);
     auto w = detail::start_of_edit<T>(policy, map, from.view(), to.view(), name);
     const std::size_t m = map.output_size(), n = map.input_size();
-    auto attributes = map.value(policy, w);
+    auto attributes = detail::checked_value<T>(policy, map, w, name);
     linear_edit_result<policy_tensor<Policy, T, 1>> result{std::move(w), std::move(attributes)};
     result.start_error = detail::distance_between(policy, static_cast<const T*>(result.attributes.data()), to.view().data, m);
     result.rank = std::min(m, n);
@@ -296,7 +310,7 @@ auto linear_attribute_edit(const Policy& policy, const Map& map, const Code& cod
         auto [values, rank] = detail::pseudo_inverse_step<T>(policy, map, result.code, static_cast<const T*>(change.data()), options);
         result.singular_values = std::move(values);
         result.rank = std::min(result.rank, rank);
-        result.attributes = map.value(policy, result.code);
+        result.attributes = detail::checked_value<T>(policy, map, result.code, name);
     }
     result.status = result.rank < std::min(m, n) ? jacobian_status::rank_deficient : jacobian_status::full_rank;
     result.attribute_error = detail::distance_between(policy, static_cast<const T*>(result.attributes.data()), to.view().data, m);
@@ -316,7 +330,8 @@ auto linear_attribute_edit(const Policy& policy, const Map& map, const Code& cod
 /// \param preserved G from the same codes to M numbers: a generator, or a recogniser of identities after one
 /// \param options   weights a, lambda (preservation), mu (code_preservation), stopping
 /// \return          code, its attributes, the terms of the objective, history, status
-/// \throws shape_error if code, target or G do not fit; argument_error for NaN, infinity and options out of range
+/// \throws shape_error if code, target or G do not fit; argument_error for options out of range and for NaN or infinity in an argument or, at the start,
+///         in what the maps return; further on the search steps back from such points
 ///
 /// Cost: per evaluation, of which an iteration usually takes one, a value and a vector product with J' of both maps.
 /// Source: 001 Eq. 4.17, Paper III Eq. 15.
@@ -334,13 +349,13 @@ auto gradient_attribute_edit(const Policy& policy, const Map& map, const Code& c
     const auto from = detail::evaluate(policy, code);
     const auto to = detail::evaluate(policy, target);
     auto w = detail::start_of_edit<T>(policy, map, from.view(), to.view(), name);
-    auto attributes = map.value(policy, w);
+    auto attributes = detail::checked_value<T>(policy, map, w, name);
     gradient_edit_result<policy_tensor<Policy, T, 1>> result{std::move(w), std::move(attributes)};
     result.start_error = detail::distance_between(policy, static_cast<const T*>(result.attributes.data()), to.view().data, map.output_size());
-    detail::edit_objective<Policy, T, Map, Preserved> objective(policy, map, preserved, from.view().data, to.view().data, options);
+    detail::edit_objective<Policy, T, Map, Preserved> objective(policy, map, preserved, from.view().data, to.view().data, options, name);
     auto found = minimize_lbfgs(policy, result.code.data(), result.code.size(), [&](const T* at, T* gradient) { return objective(at, gradient); },
                                 {.max_iterations = options.max_iterations, .tolerance = options.tolerance, .progress = options.progress});
-    result.attributes = map.value(policy, result.code);
+    result.attributes = detail::shaped_value<T>(policy, map, result.code, name);
     result.objective = found.value;
     result.attribute_error = detail::distance_between(policy, static_cast<const T*>(result.attributes.data()), to.view().data, map.output_size());
     result.change = objective.change_at(result.code);

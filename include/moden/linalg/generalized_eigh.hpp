@@ -57,12 +57,16 @@ struct average_with_transpose {
     MODEN_HOST_DEVICE void operator()(std::size_t i, std::size_t j) const { result[i * size + j] = (matrix[i * size + j] + matrix[j * size + i]) / 2; }
 };
 
+inline void check_regularization(double regularization, const char* function) {
+    require<argument_error>(regularization >= 0 && std::isfinite(regularization), function, ": regularization ", regularization,
+                            " (expected a finite value of at least 0)");
+}
+
 /// generalized_eigh of symmetric row-major n x n matrices, for a function of another name and with its name of B.
 template <class Policy, class T, class Space>
 auto solve_generalized(const Policy& policy, matrix_view<const T, Space> a, matrix_view<const T, Space> b, const generalized_eigh_options& options,
                        const char* function, const char* name_of_b) {
-    require<argument_error>(options.regularization >= 0 && std::isfinite(options.regularization), function, ": regularization ", options.regularization,
-                            " (expected a finite value of at least 0)");
+    check_regularization(options.regularization, function);
     const std::size_t n = a.rows, count = std::min(n, options.count);
     const double trace = policy.reduce(n, 0.0, diagonal_entry<T>{b.data, n}, plus{});
     auto scratch = policy.template allocate<T>(n * n);

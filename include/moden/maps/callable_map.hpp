@@ -14,7 +14,8 @@ namespace moden {
 /// A map of three callables, for functions and derivatives that exist already: a renderer, a network of another library.
 ///
 /// `value(policy, x)` returns f(x), `jvp(policy, x, tangents)` the rows J t, `vjp(policy, x, cotangents)` the rows J' u; see
-/// differentiable_map for their types. What comes back is checked for its shape at every call, its values by check_derivatives.
+/// differentiable_map for their types; on the host other layouts, expressions and element types are converted. What comes back is checked for its shape
+/// at every call, its values by check_derivatives.
 /// Satisfies differentiable_map.
 ///
 /// Source: 001 section 6.2, Eqs. 6.26-6.29.
@@ -40,25 +41,25 @@ public:
     /// \throws shape_error if the callable returns anything but m numbers
     template <class Policy, any_tensor Point>
     auto value(const Policy& policy, const Point& x) const {
-        auto result = value_(policy, x);
+        auto&& result = value_(policy, x);
         detail::check_map_vector(detail::shape_of(result), output_size_, "callable_map::value", "the result");
-        return result;
+        return policy_tensor<Policy, value_type_of<Point>, 1>(std::forward<decltype(result)>(result));
     }
 
     /// \throws shape_error if the callable does not return one row of m numbers per tangent
     template <class Policy, any_tensor Point, any_tensor Block>
     auto jvp(const Policy& policy, const Point& x, const Block& tangents) const {
-        auto result = jvp_(policy, x, tangents);
+        auto&& result = jvp_(policy, x, tangents);
         check_rows(detail::shape_of(result), detail::shape_of(tangents), output_size_, "callable_map::jvp");
-        return result;
+        return policy_tensor<Policy, value_type_of<Point>, 2>(std::forward<decltype(result)>(result));
     }
 
     /// \throws shape_error if the callable does not return one row of n numbers per cotangent
     template <class Policy, any_tensor Point, any_tensor Block>
     auto vjp(const Policy& policy, const Point& x, const Block& cotangents) const {
-        auto result = vjp_(policy, x, cotangents);
+        auto&& result = vjp_(policy, x, cotangents);
         check_rows(detail::shape_of(result), detail::shape_of(cotangents), input_size_, "callable_map::vjp");
-        return result;
+        return policy_tensor<Policy, value_type_of<Point>, 2>(std::forward<decltype(result)>(result));
     }
 
 private:

@@ -11,6 +11,7 @@
 #include <moden/core/elementwise.hpp>
 #include <moden/core/random.hpp>
 #include <moden/core/tensor_traits.hpp>
+#include <moden/maps/detail/products.hpp>
 #include <moden/maps/differentiable_map.hpp>
 
 namespace moden {
@@ -71,8 +72,8 @@ derivative_check check_derivatives(const Policy& policy, const Map& map, const P
     auto cotangents = policy.template make_tensor<T, 2>({k, m});
     fill_normal(policy, tangents.data(), tangents.size(), options.seed, 0);
     fill_normal(policy, cotangents.data(), cotangents.size(), options.seed, 1);
-    const auto forward = map.jvp(policy, x, tangents);
-    const auto backward = map.vjp(policy, x, cotangents);
+    const auto forward = detail::shaped_jvp<T>(policy, map, x, tangents, "check_derivatives");
+    const auto backward = detail::shaped_vjp<T>(policy, map, x, cotangents, "check_derivatives");
     const double relative = options.step > 0 ? options.step : std::cbrt(static_cast<double>(std::numeric_limits<T>::epsilon()));
     const double length = std::max(detail::euclidean_norm(policy, argument.view().data, n), 1.0);
     derivative_check result;
@@ -84,7 +85,7 @@ derivative_check check_derivatives(const Policy& policy, const Map& map, const P
         const double step = relative * length / std::max(detail::euclidean_norm(policy, tangent, n), std::numeric_limits<double>::min());
         const auto at = [&](double where) {
             policy.transform(n, detail::scaled_sum<T>{argument.view().data, tangent, static_cast<T>(where), point.data()});
-            return map.value(policy, point);
+            return detail::shaped_value<T>(policy, map, point, "check_derivatives");
         };
         const auto ahead = at(step);
         const auto behind = at(-step);

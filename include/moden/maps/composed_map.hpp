@@ -26,6 +26,10 @@ public:
                                      ", which the outer one takes)");
     }
 
+    composed_map(const Outer&&, const Inner&) = delete;
+    composed_map(const Outer&, const Inner&&) = delete;
+    composed_map(const Outer&&, const Inner&&) = delete;
+
     std::size_t input_size() const { return inner_->input_size(); }
     std::size_t output_size() const { return outer_->output_size(); }
 

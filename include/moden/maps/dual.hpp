@@ -93,7 +93,17 @@ struct dual {
     friend MODEN_HOST_DEVICE dual pow(const dual& a, T exponent) {
         return chain(a, std::pow(a.value, exponent), exponent == T(0) ? T(0) : exponent * std::pow(a.value, exponent - T(1)));
     }
-    friend MODEN_HOST_DEVICE dual pow(const dual& a, const dual& b) { return exp(b * log(a)); }
+    /// Of a base that is not positive the derivative by the exponent does not exist; it is asked for only where the exponent changes.
+    friend MODEN_HOST_DEVICE dual pow(const dual& a, const dual& b) {
+        dual result = pow(a, b.value);
+        const T by_exponent = result.value == T(0) ? T(0) : result.value * std::log(a.value);
+        for (std::size_t i = 0; i < N; ++i) {
+            if (b.slope[i] != T(0)) {
+                result.slope[i] += by_exponent * b.slope[i];
+            }
+        }
+        return result;
+    }
     friend MODEN_HOST_DEVICE dual atan2(const dual& y, const dual& x) {
         const T square = x.value * x.value + y.value * y.value;
         dual result(std::atan2(y.value, x.value));

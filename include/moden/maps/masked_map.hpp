@@ -8,6 +8,7 @@
 
 #include <moden/core/macros.hpp>
 #include <moden/core/tensor_traits.hpp>
+#include <moden/maps/detail/products.hpp>
 #include <moden/maps/differentiable_map.hpp>
 
 namespace moden {
@@ -30,7 +31,7 @@ struct weigh_rows {
 
 }  // namespace detail
 
-/// diag(m) f: outputs weighed by a mask m, usually 0 and 1, so that J' J is that of a region.
+/// diag(m) f: outputs weighted by a mask m, usually 0 and 1, so that J' J is that of a region.
 ///
 /// Satisfies differentiable_map where Map does.
 /// Source: 001 Paper V Eq. 9.
@@ -52,19 +53,22 @@ public:
         policy.copy(argument.view().data, mask_.data(), mask_.size());
     }
 
+    template <execution_policy Policy>
+    masked_map(const Policy&, const Map&&, const Mask&) = delete;
+
     std::size_t input_size() const { return map_->input_size(); }
     std::size_t output_size() const { return map_->output_size(); }
 
     template <class Policy, any_tensor Point>
     auto value(const Policy& policy, const Point& x) const {
-        auto result = map_->value(policy, x);
+        auto result = detail::shaped_value<T>(policy, *map_, x, "masked_map::value");
         weigh(policy, result.data(), 1, result.data());
         return result;
     }
 
     template <class Policy, any_tensor Point, any_tensor Block>
     auto jvp(const Policy& policy, const Point& x, const Block& tangents) const {
-        auto result = map_->jvp(policy, x, tangents);
+        auto result = detail::shaped_jvp<T>(policy, *map_, x, tangents, "masked_map::jvp");
         weigh(policy, result.data(), result.shape()[0], result.data());
         return result;
     }
@@ -73,9 +77,9 @@ public:
     auto vjp(const Policy& policy, const Point& x, const Block& cotangents) const {
         const auto argument = detail::evaluate(policy, cotangents);
         detail::check_map_block(argument.view().shape, output_size(), "masked_map::vjp", "the cotangents");
-        auto weighed = policy.template make_tensor<T, 2>(argument.view().shape);
-        weigh(policy, argument.view().data, argument.view().shape[0], weighed.data());
-        return map_->vjp(policy, x, weighed);
+        auto weighted = policy.template make_tensor<T, 2>(argument.view().shape);
+        weigh(policy, argument.view().data, argument.view().shape[0], weighted.data());
+        return map_->vjp(policy, x, weighted);
     }
 
 private:

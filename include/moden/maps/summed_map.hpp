@@ -5,12 +5,14 @@
 #include <array>
 #include <cstddef>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include <moden/core/elementwise.hpp>
 #include <moden/core/error.hpp>
 #include <moden/core/macros.hpp>
 #include <moden/core/tensor_traits.hpp>
+#include <moden/maps/detail/products.hpp>
 #include <moden/maps/differentiable_map.hpp>
 
 namespace moden {
@@ -40,20 +42,30 @@ public:
     /// \throws shape_error if the maps differ in size
     explicit summed_map(const std::array<double, sizeof...(Maps)>& weights, const Maps&... maps) : maps_(&maps...), weights_(weights) { check(); }
 
+    template <class... Given>
+        requires(std::is_same_v<std::remove_cvref_t<Given>, Maps> && ...) && (!std::is_lvalue_reference_v<Given> || ...)
+    explicit summed_map(Given&&...) = delete;
+    template <class... Given>
+        requires(std::is_same_v<std::remove_cvref_t<Given>, Maps> && ...) && (!std::is_lvalue_reference_v<Given> || ...)
+    explicit summed_map(const std::array<double, sizeof...(Maps)>&, Given&&...) = delete;
+
     std::size_t input_size() const { return std::get<0>(maps_)->input_size(); }
     std::size_t output_size() const { return std::get<0>(maps_)->output_size(); }
 
     template <class Policy, any_tensor Point>
     auto value(const Policy& policy, const Point& x) const {
-        return sum(policy, [&](const auto& map) { return map.value(policy, x); });
+        using T = value_type_of<Point>;
+        return sum(policy, [&](const auto& map) { return detail::shaped_value<T>(policy, map, x, "summed_map::value"); });
     }
     template <class Policy, any_tensor Point, any_tensor Block>
     auto jvp(const Policy& policy, const Point& x, const Block& tangents) const {
-        return sum(policy, [&](const auto& map) { return map.jvp(policy, x, tangents); });
+        using T = value_type_of<Point>;
+        return sum(policy, [&](const auto& map) { return detail::shaped_jvp<T>(policy, map, x, tangents, "summed_map::jvp"); });
     }
     template <class Policy, any_tensor Point, any_tensor Block>
     auto vjp(const Policy& policy, const Point& x, const Block& cotangents) const {
-        return sum(policy, [&](const auto& map) { return map.vjp(policy, x, cotangents); });
+        using T = value_type_of<Point>;
+        return sum(policy, [&](const auto& map) { return detail::shaped_vjp<T>(policy, map, x, cotangents, "summed_map::vjp"); });
     }
 
 private:

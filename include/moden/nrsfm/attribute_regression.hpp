@@ -193,7 +193,7 @@ private:
 /// \param options    layers, epochs, batches, rates, validation, seed
 /// \return           the network (a differentiable_map), losses per epoch, status
 /// \throws shape_error if the shapes do not fit; argument_error for NaN or infinity, options out of range and fewer than 2 samples on either side of the split;
-///         solver_error if an epoch's loss is not finite
+///         solver_error if an epoch's loss or a parameter of the network is not finite
 ///
 /// Cost: per epoch 6 N times the number of weights, and 8 N L (3 + K). Memory: copies of codes and attributes.
 /// Source: 001 Eq. 4.15, Paper III Eq. 12 and section 4.1.
@@ -285,6 +285,10 @@ auto fit_attribute_regressor(const Policy& policy, const rank_one_shape_model<Ma
         }
     }
     policy.copy(static_cast<const T*>(best.data()), phi.parameters(), phi.parameter_count());
+    // The loss of an epoch is of the parameters before its last step.
+    const std::size_t bad = detail::count_not_finite(policy, static_cast<const T*>(phi.parameters()), phi.parameter_count());
+    detail::require<solver_error>(bad == 0, name, ": ", bad, " of ", phi.parameter_count(), " parameters of the network are NaN or infinite after epoch ",
+                                  result.best_iteration, "; the learning rate of ", options.learning_rate, " may be too large");
     training.to_own_units(phi);
     result.validation_samples = kept;
     return result;

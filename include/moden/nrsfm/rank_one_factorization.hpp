@@ -248,7 +248,7 @@ auto rank_one_factorization(const Tracks& tracks, const rank_one_factorization_o
 /// \param mask    N x L, nonzero where the point is observed in the frame; on the host of any arithmetic type
 /// \param options as above
 /// \return        as above
-/// \throws as above; argument_error for a frame with fewer than 4 + K / 2 observed points or a point observed in fewer than 2 + K / 2 frames, by number
+/// \throws as above; argument_error for a frame with fewer than 4 + K / 2 (rounded up) observed points or a point observed in fewer than 2 + K / 2 frames, by number
 ///
 /// Cost per round: 4 N L (4 + K)^2 + N (3 + K)^3 flops. Memory: also (4 + K)^2 (L + 1024) doubles.
 /// Source: as above.

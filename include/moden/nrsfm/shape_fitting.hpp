@@ -278,7 +278,7 @@ auto fit_shape_parameters(const rank_one_shape_model<Matrix>& model, const Landm
 /// \param weights   N x L, finite and at least 0, for example a detector's confidences; on the host of any arithmetic type
 /// \param options   as above
 /// \return          as above
-/// \throws as above; shape_error for weights of another shape; argument_error for weights out of range, and for a set with fewer than 4 + K / 2 points of
+/// \throws as above; shape_error for weights of another shape; argument_error for weights out of range, and for a set with fewer than 4 + K / 2 (rounded up) points of
 ///         positive weight (4 with shrinkage), by its number
 ///
 /// Cost: 2 N L (4 + K)^2 flops more. Memory: the weights in double precision, (4 + K)^2 (L + 1024) doubles.

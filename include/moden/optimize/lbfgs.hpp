@@ -165,12 +165,12 @@ private:
 /// \param policy   where the variables live
 /// \param x        the start, changed to the best point found
 /// \param size     how many variables, at least 1
-/// \param function double(const T* x, T* gradient): returns the value and writes the gradient. A value that is not finite makes the
-///                 line search step back
+/// \param function double(const T* x, T* gradient): returns the value and writes the gradient. A value or a slope that is not
+///                 finite makes the line search step back
 /// \param options  memory and stopping
 /// \return         value, iterations, status. Where no step lowers the value any more, as happens at the precision of T, the status
 ///                 is converged
-/// \throws argument_error for options out of range, no variables, or a start whose value is not finite
+/// \throws argument_error for options out of range, no variables, or a start whose value or gradient is not finite
 ///
 /// Cost: usually one evaluation per iteration and 4 memory size multiplications; memory for 2 memory + 5 vectors.
 /// Source: Nocedal & Wright 2006, Algorithms 3.5, 3.6, 7.4, 7.5.
@@ -189,6 +189,7 @@ lbfgs_result minimize_lbfgs(const Policy& policy, T* x, std::size_t size, Functi
     result.value = function(static_cast<const T*>(point.data()), gradient.data());
     result.evaluations = 1;
     detail::require<argument_error>(std::isfinite(result.value), "minimize_lbfgs: the value at the start is ", result.value);
+    detail::require_finite(policy, static_cast<const T*>(gradient.data()), size, "minimize_lbfgs", "the gradient at the start");
     while (result.iterations < options.max_iterations) {
         const double largest = policy.reduce(size, 0.0, detail::magnitude_of<T>{gradient.data()}, detail::maximum{});
         if (largest <= options.gradient_tolerance) {
@@ -210,7 +211,8 @@ lbfgs_result minimize_lbfgs(const Policy& policy, T* x, std::size_t size, Functi
                 policy.transform(size, detail::scaled_sum<T>{old_point.data(), direction.data(), static_cast<T>(step), point.data()});
                 const double value = function(static_cast<const T*>(point.data()), gradient.data());
                 ++result.evaluations;
-                return detail::line_point{step, value, memory.dot(gradient.data(), direction.data())};
+                const double along = memory.dot(gradient.data(), direction.data());
+                return detail::line_point{step, std::isfinite(along) ? value : std::numeric_limits<double>::infinity(), along};
             });
         };
         auto found = search();

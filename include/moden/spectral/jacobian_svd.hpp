@@ -110,7 +110,12 @@ auto run_jacobian_svd(const Policy& policy, const Map& map, const T* x, const T*
 ///
 /// A block_krylov basis that turns out to be invariant (a J of low rank, exact repetitions, an exact start) is held against three more blocks.
 ///
-/// Cost: iterations x block tangents and cotangents (block_krylov: once more as many tangents as the start has rows where J is wide;
+/// block_krylov goes past max_iterations, or a callback's stop, until its basis holds k vectors: at least k / block blocks, beside one whose start
+/// lay in the null space. Residuals are those of products that were taken; where rounding keeps them above the tolerance (1e-7 in float), the
+/// status is reached_max_iterations, though there may be iterations left that would change nothing.
+///
+/// Cost: iterations x block tangents and cotangents (block_krylov: k of both at the end, which say the residuals, steps of all k should these
+/// be above the tolerance, and once more as many tangents as the start has rows where J is wide;
 /// sequential: k cotangents at the end, and steps of all k should errors have added up), and for each iteration products and QR or SVD of
 /// (m + n) x block against the basis. Memory beyond the result: block_krylov up to 2 (m + n) basis, subspace_iteration 2 m block + 3 n block + (m + n) k,
 /// sequential that with its narrower block and (m + n) k more; and what the map needs for `batch` vectors.

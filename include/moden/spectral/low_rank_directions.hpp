@@ -105,6 +105,8 @@ auto low_rank_directions(const Policy& policy, const Map& map, const Point& x, c
     require<argument_error>(k >= 1 && k <= n, function, ": ", k, " directions in a space of ", n, " (expected 1 to ", n, ")");
     require<argument_error>(options.background_rank < n, function, ": background_rank ", options.background_rank, " leaves no null space in ", n,
                             " dimensions");
+    const robust_pca_options robust{.sparsity = options.sparsity, .tolerance = options.tolerance, .max_iterations = options.max_iterations};
+    detail::check_robust_pca_options(robust, function);  // before any product goes through the map
     const auto point = detail::evaluate(policy, x);
     detail::check_map_point(policy, point.view(), n, function);
     const auto region = detail::evaluate_as<T>(policy, mask);
@@ -113,7 +115,6 @@ auto low_rank_directions(const Policy& policy, const Map& map, const Point& x, c
     const auto basis = policy.template allocate<T>(n * n);
     policy.transform(n * n, detail::fill_identity<T>{basis.data(), n});
     const auto grams = detail::region_grams<Policy, T>::of(policy, jacobian, static_cast<const T*>(basis.data()), n, region.view().data, options.batch);
-    const robust_pca_options robust{.sparsity = options.sparsity, .tolerance = options.tolerance, .max_iterations = options.max_iterations};
     const auto part = [&](const auto& gram, std::size_t rows) {
         const auto scaled = policy.template allocate<T>(n * n);
         policy.transform(n * n, detail::scaled_copy<T>{gram.data(), static_cast<T>(1.0 / static_cast<double>(rows)), scaled.data()});

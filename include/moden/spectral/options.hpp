@@ -28,7 +28,7 @@ enum class adjoint_check { verify, skip };
 /// Why jacobian_svd stopped.
 enum class spectral_status {
     converged,
-    reached_max_iterations,
+    reached_max_iterations,  ///< or block_krylov found that rounding of the products keeps residuals above the tolerance
     stopped_by_callback,
     zero_jacobian  ///< J t = 0 for random tangents t: nothing changes at x, and all singular values are 0
 };
@@ -43,7 +43,7 @@ struct jacobian_svd_options {
     std::size_t batch = 0;            ///< tangents or cotangents per call of the map, at most; 0: the whole block
     std::size_t basis = 0;            ///< of block_krylov: vectors before a restart, at least k + block; 0: 2 (k + block)
     double tolerance = 1e-5;          ///< stop when all residuals are at most tolerance s_0
-    std::size_t max_iterations = 1000;  ///< blocks of J- and J'-products
+    std::size_t max_iterations = 1000;  ///< blocks of J- and J'-products; block_krylov takes at least k / block
     adjoint_check check = adjoint_check::verify;
     std::uint64_t seed = 0;           ///< of the random start
     iteration_callback progress = {}; ///< (iteration, largest residual relative to s_0) -> keep going?
@@ -52,7 +52,7 @@ struct jacobian_svd_options {
 /// Leading singular triplets of a Jacobian, J ~ u diag(singular_values) vt, how good they are and what they cost.
 template <class Matrix>
 struct jacobian_svd_result : svd_result<Matrix> {
-    /// |J v_i - s_i u_i| and |J' u_i - s_i v_i|, whichever is larger; the other one is zero up to rounding.
+    /// |J v_i - s_i u_i| and |J' u_i - s_i v_i|, whichever is larger, of real products; the other one is zero up to rounding.
     std::vector<double> residuals;
     spectral_status status = spectral_status::reached_max_iterations;
     std::size_t iterations = 0;

@@ -24,9 +24,9 @@ namespace moden {
 /// Options of region_directions.
 struct region_directions_options {
     std::size_t count = 1;         ///< k, directions wanted, 1 to n (or to the rows of the basis)
-    /// Times the trace of J_b'J_b, added to its diagonal; at least 0. Without it directions that nothing shows, inside or outside, can win.
+    /// Times the trace of J_b'J_b (with a basis V: of V'J_b'J_b V, the part of it that the basis sees), added to its diagonal; at least 0. Without it directions that nothing shows, inside or outside, can win.
     double regularization = 1e-3;
-    /// 0: all products J t are kept, 2 n m numbers. Otherwise at most so many tangents at a time, at the price of two cotangents for
+    /// 0: all products J t are kept, 3 n m numbers at the peak: what the map returns, a copy of it, the part of a region. Otherwise at most so many tangents at a time, at the price of two cotangents for
     /// each: 2 batch m numbers.
     std::size_t batch = 0;
 };
@@ -35,7 +35,7 @@ struct region_directions_options {
 template <class Matrix>
 struct region_directions_result {
     Matrix directions;             ///< k x n, rows of length 1, the best first
-    std::vector<double> ratios;    ///< k, |J_f d|^2 / (|J_b d|^2 + regularization trace(J_b'J_b)), what is maximised
+    std::vector<double> ratios;    ///< k, |J_f d|^2 / (|J_b d|^2 + regularization trace(J_b'J_b)), what is maximised; with a basis V the trace of V'J_b'J_b V
     std::vector<double> inside;    ///< k, |J_f d|^2
     std::vector<double> outside;   ///< k, |J_b d|^2
     std::size_t jvp_count = 0;     ///< tangents that went through the map
@@ -65,6 +65,7 @@ auto run_region_directions(const Policy& policy, const Map& map, const T* x, con
     const char* const function = "region_directions";
     const std::size_t n = map.input_size(), k = options.count;
     require<argument_error>(k >= 1 && k <= count, function, ": ", k, " directions in a space of ", count, " (expected 1 to ", count, ")");
+    check_regularization(options.regularization, function);  // before any product goes through the map
     jacobian_operator<Policy, T, Map> jacobian(policy, map, x, options.batch, function);
     const auto grams = region_grams<Policy, T>::of(policy, jacobian, basis, count, mask, options.batch);
     const auto solved = solve_generalized<Policy, T, space>(policy, row_major<const T, space>(grams.inside.data(), count, count),
@@ -134,6 +135,9 @@ auto region_directions(const Map& map, const Point& x, const Mask& mask, const r
 
 /// The same among the combinations of given directions, l x n with independent rows: l tangents instead of n. The leading vt of jacobian_svd for a
 /// latent space of thousands of dimensions, a few layers' rows of w+.
+///
+/// The trace in the ratios and in the regularisation is that of the restricted Gram matrix V'J_b'J_b V, V an orthonormal basis of the span: no more
+/// than that of J_b'J_b, so that the same `regularization` adds less, and ratios of different bases have different denominators.
 /// \throws shape_error if the basis does not fit; argument_error if a row of it depends on others, or for NaN or infinity in it, beside what the other
 ///         overload throws
 template <execution_policy Policy, class Map, any_tensor Point, any_tensor Mask, any_tensor Basis>

@@ -86,13 +86,17 @@ struct squared_misfit {
     }
 };
 
-/// The alternating direction method of multipliers; `m` row-major, finite.
-template <class Policy, class T, class Space>
-auto run_robust_pca(const Policy& policy, matrix_view<const T, Space> m, const robust_pca_options& options, const char* function) {
+inline void check_robust_pca_options(const robust_pca_options& options, const char* function) {
     require<argument_error>(options.sparsity >= 0 && std::isfinite(options.sparsity), function, ": sparsity ", options.sparsity,
                             " (expected a finite value of at least 0)");
     require<argument_error>(options.tolerance >= 0, function, ": tolerance ", options.tolerance, " (expected at least 0)");
     require<argument_error>(options.max_iterations >= 1, function, ": max_iterations 0 (expected at least 1)");
+}
+
+/// The alternating direction method of multipliers; `m` row-major, finite.
+template <class Policy, class T, class Space>
+auto run_robust_pca(const Policy& policy, matrix_view<const T, Space> m, const robust_pca_options& options, const char* function) {
+    check_robust_pca_options(options, function);
     const std::size_t size = m.rows * m.columns, k = std::min(m.rows, m.columns);
     robust_pca_result<policy_tensor<Policy, T, 2>> result{policy.template make_tensor<T, 2>({m.rows, m.columns}),
                                                           policy.template make_tensor<T, 2>({m.rows, m.columns}), std::vector<T>(k, T(0))};

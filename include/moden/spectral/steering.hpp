@@ -17,6 +17,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/linalg/detail/panels.hpp>
+#include <moden/maps/detail/products.hpp>
 #include <moden/maps/differentiable_map.hpp>
 #include <moden/optimize/lbfgs.hpp>
 #include <moden/policy/cpu.hpp>
@@ -119,8 +120,7 @@ auto steer(const Policy& policy, const Map& map, const Point& x, const steering_
     steering_status status = steering_status::reached_max_iterations;
     std::size_t iterations = 0;
     while (true) {
-        const auto value = map.value(policy, point);
-        detail::require_finite(policy, value.data(), m, function, "the map's value");
+        const auto value = detail::checked_value<T>(policy, map, point, function);
         policy.download(static_cast<const T*>(value.data()), row.data(), m);
         outputs.insert(outputs.end(), row.begin(), row.begin() + static_cast<std::ptrdiff_t>(m));
         const double now = static_cast<double>(row[a]);
@@ -137,8 +137,7 @@ auto steer(const Policy& policy, const Map& map, const Point& x, const steering_
         if (iterations == options.max_iterations) {
             break;
         }
-        auto gradients = map.vjp(policy, point, cotangents);
-        detail::require_finite(policy, gradients.data(), (held + 1) * n, function, "the map's vjp");
+        auto gradients = detail::checked_vjp<T>(policy, map, point, cotangents, function);
         T* const gradient = gradients.data() + held * n;
         const double whole = detail::euclidean_norm(policy, static_cast<const T*>(gradient), n);
         if (held > 0) {
@@ -213,7 +212,7 @@ struct linear_walk_result {
 /// \param options strengths, stopping
 /// \return        direction, objective, the share of the edit that it leaves unexplained, what it cost, status
 /// \throws shape_error if codes or an edited image do not fit; argument_error for strengths that are all 0 or not finite, options out
-///         of range, NaN or infinity in the codes or from the map and the edit
+///         of range, NaN or infinity in the codes, from the edit, or from the map at the start (d = 0); further on the search steps back
 ///
 /// Cost per iteration (L-BFGS): N K values and cotangents for K strengths, usually once; memory for N K edited images.
 /// Source: 001 Eq. 2.21 (Jahanian et al. 2020) with the squared distance, which is to be minimised where Eq. 2.21 prints arg max.
@@ -224,6 +223,8 @@ auto linear_walk(const Policy& policy, const Map& map, const Codes& codes, Edit 
     using detail::require;
     const char* const function = "linear_walk";
     const std::size_t n = map.input_size(), m = map.output_size(), strengths = options.strengths.size();
+    require<argument_error>(options.tolerance >= 0 && options.max_iterations >= 1, function, ": tolerance ", options.tolerance, ", max_iterations ",
+                            options.max_iterations, " (expected at least 0 and 1)");
     const auto argument = detail::evaluate(policy, codes);
     detail::check_map_block(argument.view().shape, n, function, "the codes");
     const T* const z = argument.view().data;
@@ -245,35 +246,38 @@ auto linear_walk(const Policy& policy, const Map& map, const Codes& codes, Edit 
     double still = 0;  // objective of d = 0
     for (std::size_t i = 0; i < count; ++i) {
         policy.copy(z + i * n, point.data(), n);
-        const auto image = map.value(policy, point);
+        const auto image = detail::checked_value<T>(policy, map, point, function);
         ++result.value_count;
-        detail::require_finite(policy, image.data(), m, function, "the map's value");
         for (std::size_t j = 0; j < strengths; ++j) {
-            const auto edited = edit(policy, image, options.strengths[j]);
-            require<shape_error>(edited.size() == m, function, ": an edited image of ", edited.size(), " numbers (expected ", m, ")");
+            const auto edited = detail::shaped_product<1, T, Policy>(edit(policy, image, options.strengths[j]), {m}, function, "an edited image");
             detail::require_finite(policy, edited.data(), m, function, "an edited image");
             policy.copy(static_cast<const T*>(edited.data()), targets.data() + (i * strengths + j) * m, m);
             still += policy.reduce(m, 0.0, detail::squared_difference_of<T>{image.data(), edited.data()}, detail::plus{});
         }
     }
     const double share = 1 / static_cast<double>(pairs);
+    bool started = false;  // at the start everything must be finite; a search that gets where it is not steps back
     const auto objective = [&](const T* d, T* gradient) {
         double sum = 0;
         policy.transform(n, detail::fill_with<T>{gradient, T(0)});
         for (std::size_t pair = 0; pair < pairs; ++pair) {
             const double alpha = options.strengths[pair % strengths];
             detail::step_along(policy, n, z + pair / strengths * n, d, alpha, point.data());
-            const auto image = map.value(policy, point);
+            const auto image = detail::shaped_value<T>(policy, map, point, function);
             ++result.value_count;
-            detail::require_finite(policy, image.data(), m, function, "the map's value");
             policy.transform(m, detail::difference_of<T>{image.data(), targets.data() + pair * m, cotangent.data()});
             sum += detail::sum_of_squares(policy, static_cast<const T*>(cotangent.data()), m);
             if (alpha != 0) {
-                const auto slope = map.vjp(policy, point, cotangent);
+                const auto slope = started ? detail::shaped_vjp<T>(policy, map, point, cotangent, function)
+                                           : detail::checked_vjp<T>(policy, map, point, cotangent, function);
                 ++result.vjp_count;
-                detail::require_finite(policy, slope.data(), n, function, "the map's vjp");
                 detail::step_along(policy, n, static_cast<const T*>(gradient), slope.data(), 2 * alpha * share, gradient);
             }
+        }
+        if (!started) {  // sums of finite numbers may still overflow
+            require<argument_error>(std::isfinite(sum), function, ": the objective at the start is ", sum);
+            detail::require_finite(policy, static_cast<const T*>(gradient), n, function, "the objective's gradient at the start");
+            started = true;
         }
         return sum * share;
     };

@@ -277,16 +277,16 @@ private:
         }
         const double scale = squared_scale(m);
         for (std::size_t j = 0; j < c; ++j) {
-            double weighed[6], slope = 0;
+            double weighted[6], slope = 0;
             for (std::size_t a = 0; a < 2; ++a) {
                 for (std::size_t i = 0; i < 3; ++i) {
-                    weighed[a * 3 + i] = dot3(w.shape_square + i * 3, tangents + j * 6 + a * 3);
-                    slope += weighed[a * 3 + i] * m[a * 3 + i] - tangents[j * 6 + a * 3 + i] * w.pull[a * 3 + i];
+                    weighted[a * 3 + i] = dot3(w.shape_square + i * 3, tangents + j * 6 + a * 3);
+                    slope += weighted[a * 3 + i] * m[a * 3 + i] - tangents[j * 6 + a * 3 + i] * w.pull[a * 3 + i];
                 }
             }
             w.gradient[j] = slope + ridge * square * growths[j];
             for (std::size_t i = 0; i <= j; ++i) {
-                w.hessian[j * u + i] = dot3(weighed, tangents + i * 6) + dot3(weighed + 3, tangents + i * 6 + 3);
+                w.hessian[j * u + i] = dot3(weighted, tangents + i * 6) + dot3(weighted + 3, tangents + i * 6 + 3);
                 w.hessian[j * u + i] += scale > 0 ? ridge * square * growths[i] * growths[j] / scale : 0.0;
             }
         }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include <moden/core/elementwise.hpp>
@@ -16,6 +17,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/linalg/detail/panels.hpp>
+#include <moden/maps/detail/products.hpp>
 #include <moden/maps/differentiable_map.hpp>
 
 namespace moden::detail {
@@ -49,18 +51,18 @@ public:
     /// result <- J vectors, of `count` columns.
     void forward(const T* vectors, std::size_t count, T* result) {
         tangents_ += count;
-        apply(vectors, count, inputs(), outputs(), result, "the map's jvp", [&](const auto& block) { return map_->jvp(*policy_, x_, block); });
+        apply(vectors, count, inputs(), outputs(), result, [&](const auto& block) { return checked_jvp<T>(*policy_, *map_, x_, block, function_); });
     }
 
     /// result <- J' vectors.
     void backward(const T* vectors, std::size_t count, T* result) {
         cotangents_ += count;
-        apply(vectors, count, outputs(), inputs(), result, "the map's vjp", [&](const auto& block) { return map_->vjp(*policy_, x_, block); });
+        apply(vectors, count, outputs(), inputs(), result, [&](const auto& block) { return checked_vjp<T>(*policy_, *map_, x_, block, function_); });
     }
 
 private:
     template <class Product>
-    void apply(const T* vectors, std::size_t count, std::size_t from, std::size_t to, T* result, const char* name, Product product) {
+    void apply(const T* vectors, std::size_t count, std::size_t from, std::size_t to, T* result, Product product) {
         const std::size_t at_once = batch_ > 0 ? batch_ : std::max<std::size_t>(count, 1);
         for (std::size_t first = 0; first < count; first += at_once) {
             const std::size_t some = std::min(at_once, count - first);
@@ -68,10 +70,6 @@ private:
             policy_->copy(vectors + first * from, block.data(), some * from);
             const auto products = product(block);
             ++calls_;
-            const extents shape = shape_of(products);
-            require<shape_error>(shape.size() == 2 && shape[0] == some && shape[1] == to, function_, ": ", name, " gave ", shape, " for ", some, " x ",
-                                 from, " (expected ", some, " x ", to, ")");
-            require_finite(*policy_, products.data(), some * to, function_, name);
             policy_->copy(static_cast<const T*>(products.data()), result + first * to, some * to);
         }
     }
@@ -183,6 +181,24 @@ struct found_triplets {
 
     double largest_residual() const { return residuals.empty() ? 0 : *std::max_element(residuals.begin(), residuals.end()); }
 };
+
+/// The triplets that orthonormal V (right x k) and A V (left x k, in `u`) contain: U S P' = A V by the thin SVD, V <- V P, `z` <- A' U by
+/// `adjoint(u, z)`, and the residuals |A' u_i - s_i v_i|, all of products that were taken.
+template <class Policy, class T, class Adjoint>
+void ritz_triplets(const Policy& policy, std::size_t left, std::size_t right, std::size_t k, buffer_of<Policy, T>& u, buffer_of<Policy, T>& v,
+                   buffer_of<Policy, T>& z, found_triplets<Policy, T>& found, Adjoint adjoint) {
+    using space = typename Policy::memory_space;
+    const auto singular = policy.template allocate<T>(k), rotation = policy.template allocate<T>(k * k);
+    auto rotated = policy.template allocate<T>(left * k);
+    const auto pt = column_major<T, space>(rotation.data(), k, k);
+    policy.template svd<T>(column_major<T, space>(u.data(), left, k), singular.data(), column_major<T, space>(rotated.data(), left, k), pt);
+    policy.template gemm<T>(T(1), column_major<const T, space>(v.data(), right, k), transposed(pt), T(0), column_major<T, space>(z.data(), right, k));
+    std::swap(u, rotated);
+    std::swap(v, z);
+    found.values = to_vector<Policy, T>(policy, singular.data(), k);
+    adjoint(static_cast<const T*>(u.data()), z.data());
+    found.residuals = column_residuals(policy, static_cast<const T*>(z.data()), static_cast<const T*>(v.data()), singular.data(), right, k);
+}
 
 /// Triplets of a Jacobian that is zero: orthonormal vectors with singular values 0.
 template <class Policy, class T, class Operator>

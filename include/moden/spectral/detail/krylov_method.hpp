@@ -77,8 +77,7 @@ public:
             found.stopped = found.stopped || (!found.converged && options_.progress && !options_.progress(found.iterations, worst));
             const bool last = found.stopped || found.iterations >= options_.max_iterations || next_ == 0;
             if (found.converged || (last && held_ >= k)) {
-                found.values.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(k));
-                assemble(found);
+                finish(found);
                 return found;
             }
             if (held_ + next_ > capacity_) {
@@ -264,10 +263,32 @@ private:
         held_ = kept;
     }
 
-    void assemble(found_triplets<Policy, T>& found) const {
+    /// The triplets with products of their own. Residuals of the recurrence know nothing of what rounding has done to A V = U B: where the
+    /// real ones miss the tolerance, steps of all k vectors with J'J go on as long as they make residuals smaller.
+    void finish(found_triplets<Policy, T>& found) {
         const std::size_t k = options_.rank;
-        auto left = make(large_ * k), right = make(small_ * k);
+        constexpr double progress = 0.9;  // less than a tenth per step is the rounding of the products
+        auto left = make(large_ * k), right = make(small_ * k), z = make(small_ * k);
         leading(k, left.data(), right.data());
+        const bool promised = found.converged;
+        double worst = std::numeric_limits<double>::infinity();
+        while (true) {
+            apply(right.data(), k, left.data());
+            ritz_triplets<Policy, T>(policy_, large_, small_, k, left, right, z, found, [&](const T* u, T* products) { apply_adjoint(u, k, products); });
+            const double before = worst;
+            worst = found.largest_residual() / static_cast<double>(found.values[0]);
+            found.converged = promised && worst <= options_.tolerance;
+            if (found.converged || !promised || !(worst < progress * before) || found.iterations >= options_.max_iterations) {
+                break;
+            }
+            found.stopped = options_.progress && !options_.progress(found.iterations, worst);
+            if (found.stopped) {
+                break;
+            }
+            ++found.iterations;
+            std::swap(right, z);
+            orthonormalize_block<Policy, T, space>(policy_, {}, column_major<T, space>(right.data(), small_, k), options_.seed);
+        }
         found.u = std::move(flipped_ ? right : left);
         found.v = std::move(flipped_ ? left : right);
     }

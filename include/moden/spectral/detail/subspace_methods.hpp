@@ -104,16 +104,18 @@ found_triplets<Policy, T> subspace_iteration(const Policy& policy, Operator& jac
             if (start_count == 0) {
                 return zero_triplets<Policy, T>(policy, jacobian, k, found.iterations);
             }
-            start_count = 0;  // the given vectors lie in the null space, which says nothing about J
-            starting_block<Policy, T, space>(policy, nullptr, 0, options.seed, {}, iteration.block());
-            continue;
+            if (found.iterations < options.max_iterations) {
+                start_count = 0;  // the given vectors lie in the null space, which says nothing about J
+                starting_block<Policy, T, space>(policy, nullptr, 0, options.seed, {}, iteration.block());
+                continue;
+            }
         }
         found.residuals = iteration.residuals();
         found.residuals.resize(k);
         const double scale = static_cast<double>(values[0]), largest = found.largest_residual();
-        found.converged = largest <= options.tolerance * scale;
-        found.stopped = !found.converged && options.progress && !options.progress(found.iterations, largest / scale);
-        if (found.converged || found.stopped || found.iterations == options.max_iterations) {
+        found.converged = scale > 0 && largest <= options.tolerance * scale;
+        found.stopped = !found.converged && options.progress && !options.progress(found.iterations, scale > 0 ? largest / scale : 1.0);
+        if (found.converged || found.stopped || found.iterations >= options.max_iterations) {
             found.values.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(k));
             break;
         }
@@ -177,6 +179,9 @@ private:
             if (largest_ == 0) {
                 if (start_count == 0) {
                     return false;
+                }
+                if (found_.iterations >= options_.max_iterations) {
+                    return true;
                 }
                 start_count = used = 0;
                 starting_block<Policy, T, space>(policy_, nullptr, 0, options_.seed, taken(), iteration_.block());
@@ -261,19 +266,9 @@ private:
 
     /// From V and J V to the triplets they contain, J' U and the residuals.
     void rotate() {
-        const std::size_t k = options_.rank;
-        const auto singular = policy_.template allocate<T>(k), rotation = policy_.template allocate<T>(k * k);
-        auto u = policy_.template allocate<T>(m_ * k);
-        z_ = policy_.template allocate<T>(n_ * k);
-        const auto pt = column_major<T, space>(rotation.data(), k, k);
-        policy_.template svd<T>(column_major<T, space>(found_.u.data(), m_, k), singular.data(), column_major<T, space>(u.data(), m_, k), pt);
-        policy_.template gemm<T>(T(1), column_major<const T, space>(found_.v.data(), n_, k), transposed(pt), T(0),
-                                 column_major<T, space>(z_.data(), n_, k));
-        std::swap(found_.u, u);
-        std::swap(found_.v, z_);
-        found_.values = to_vector<Policy, T>(policy_, singular.data(), k);
-        jacobian_.backward(found_.u.data(), k, z_.data());
-        found_.residuals = column_residuals(policy_, static_cast<const T*>(z_.data()), found_.v.data(), singular.data(), n_, k);
+        z_ = policy_.template allocate<T>(n_ * options_.rank);
+        ritz_triplets<Policy, T>(policy_, m_, n_, options_.rank, found_.u, found_.v, z_, found_,
+                                 [&](const T* u, T* products) { jacobian_.backward(u, options_.rank, products); });
     }
 
     const Policy& policy_;
