@@ -2,9 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <moden/loss/multilinear_loss.hpp>
@@ -233,4 +235,20 @@ TEST_CASE_TEMPLATE("what does not fit is refused", Cell, MODEN_TEST_CELLS) {
         refused(to_policy(policy, to_tensor<T, 2>(large)), factors, "do not overflow");
     }
     CHECK_THROWS_AS(moden::multilinear_synthesis(policy, core, with({p.factors[0]})), moden::shape_error);
+}
+
+TEST_CASE("a core of few columns and many rows has no more residuals in memory than others") {
+    const moden_test::counted_policy policy{};
+    const std::size_t rows = 4000, samples = 4000;
+    const auto filled = [&](std::size_t first, std::size_t second) {
+        array values({first, second});
+        std::fill(values.data.begin(), values.data.end(), 0.5);
+        return to_policy(policy, to_tensor<float, 2>(values));
+    };
+    const auto data = filled(rows, samples), core = filled(rows, 2);
+    std::vector<std::remove_const_t<decltype(core)>> factors;
+    factors.push_back(filled(2, samples));
+    policy.books().reset();
+    CHECK(moden::multilinear_loss(policy, data, core, factors) == 0);  // 2 x 0.5 x 0.5
+    CHECK(policy.books().peak_bytes() <= (std::size_t{33} << 20));     // data: 64 MB
 }

@@ -197,8 +197,11 @@ private:
         std::vector<double> mean(size_);
         for (std::size_t k = 0; k < clusters; ++k) {
             for (std::size_t i = 0; i < size_; ++i) {
-                mean[i] += static_cast<double>(centres[k * size_ + i]) / static_cast<double>(clusters);
+                mean[i] += static_cast<double>(centres[k * size_ + i]);
             }
+        }
+        for (double& sum : mean) {
+            sum /= static_cast<double>(clusters);
         }
         double radius = largest_distance(centres, clusters, mean);
         if (radius > 1) {
