@@ -75,7 +75,6 @@ inline matrix attributes_of(const moden::cpu_policy& cpu, const shape_model& mod
 
 inline landmark_model learn_landmark_model(const moden::cpu_policy& cpu, const face_numbers& numbers, const sample_set& samples, std::size_t basis, matrix& attributes) {
     const tracks landmarks = numbers.landmarks(samples.readings);
-    require<examples::usage_error>(basis < numbers.points(), "--basis-shapes ", basis, " of ", numbers.points(), " landmarks (expected fewer)");
     const auto fit = moden::rank_one_factorization(cpu, landmarks,
                                                    {.basis_shapes = basis, .depth = moden::depth_rule::positive_skew, .basis = moden::basis_choice::joint, .max_iterations = 40});
     const std::size_t count = landmarks.shape()[0], coordinates = 2 * numbers.points();

@@ -158,7 +158,9 @@ void run(const settings& wanted) {
     require<examples::usage_error>(measure.resolution() == net.layout().resolution, "--measure '", wanted.measure, "' reads pictures of ", measure.resolution(),
                                    " pixels, the generator makes ", net.layout().resolution);
     const face_numbers numbers(measure, wanted.measure);
-    require<examples::usage_error>(wanted.basis + 2 < numbers.points(), "--basis-shapes ", wanted.basis, " of ", numbers.points(), " landmarks (expected fewer)");
+    identity_map::columns_of(measure, wanted.measure);  // refuses what is no use before anything is rendered
+    require<examples::usage_error>(wanted.basis + 2 < numbers.points(), "--basis-shapes ", wanted.basis, " for ", numbers.points(), " landmarks (expected at most ",
+                                   numbers.points() - 3, ")");
     const auto spaces = make_spaces(cpu, net, wanted.seed);
     const std::size_t rows = net.layout().num_ws;
     const auto white_w = [&](const matrix& z) { return to_white(cpu, spaces[1]->from_white, stylegan2::map_latents(cpu, net, z)); };

@@ -36,8 +36,9 @@ public:
     }
     std::size_t size() const { return select_.output_size(); }
 
-private:
-    static matrix selection(const regressor& measure, const std::string& file, const matrix& readings) {
+    /// Where the identity lies in what the regressor reads.
+    /// \throws usage_error if it reads nothing of the kind
+    static std::vector<std::size_t> columns_of(const regressor& measure, const std::string& file) {
         static constexpr std::string_view names[] = {"build", "face_width", "jaw_width", "forehead", "cheek_fullness", "neck_width", "melanin", "undertone", "beard",
                                                      "age", "brow_thickness", "hair_color", "iris_color"};
         std::vector<std::size_t> columns;
@@ -49,6 +50,12 @@ private:
             }
         }
         require<examples::usage_error>(!columns.empty(), "--measure '", file, "': none of its outputs says who a face is (expected build, melanin, hair_color or the like)");
+        return columns;
+    }
+
+private:
+    static matrix selection(const regressor& measure, const std::string& file, const matrix& readings) {
+        const std::vector<std::size_t> columns = columns_of(measure, file);
         auto rows = matrix::from_shape({columns.size(), measure.output_size()});
         std::fill(rows.begin(), rows.end(), 0.0F);
         for (std::size_t i = 0; i < columns.size(); ++i) {
@@ -101,7 +108,7 @@ struct steered_space {
 
     const code_space& space;
     network phi;
-    double loss = 0, ridge_loss = 0;  ///< of validation samples, and of the closed form on the same
+    double loss = 0, ridge_loss = 0;  ///< of the network on the samples kept for its validation, and of the closed form on a tenth of its own
     std::size_t best_epoch = 0;
     std::unique_ptr<affine> closed = {};           ///< the closed form, code -> q
     std::unique_ptr<affine> standard_units = {};   ///< of angles and coefficients; the camera's scale and place become 0, so that edits leave them free

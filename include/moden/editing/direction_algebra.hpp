@@ -12,6 +12,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/editing/detail/model_synthesis.hpp>
 #include <moden/linalg/decompositions.hpp>
+#include <moden/linalg/detail/project_away.hpp>
 #include <moden/multilinear/tucker.hpp>
 #include <moden/policy/cpu.hpp>
 
@@ -283,14 +284,8 @@ auto project_out(const Policy& policy, const Directions& directions, const Other
         while (rank < svd.singular_values.size() && static_cast<double>(svd.singular_values[rank]) > least) {
             ++rank;
         }
-        const auto basis = row_major<const T, space>(svd.vt.data(), rank, v.columns);
-        const auto shares = policy.template allocate<T>(v.rows * rank);
-        // Twice: what rounding leaves of the first projection is removed by the second.
-        for (int pass = 0; pass < 2 && rank > 0; ++pass) {
-            const auto now = row_major<T, space>(result.data(), v.rows, v.columns);
-            policy.template gemm<T>(T(1), now, transposed(basis), T(0), row_major<T, space>(shares.data(), v.rows, rank));
-            policy.template gemm<T>(T(-1), row_major<const T, space>(shares.data(), v.rows, rank), basis, T(1), now);
-        }
+        detail::project_away<T>(policy, transposed(row_major<const T, space>(svd.vt.data(), rank, v.columns)),
+                                transposed(row_major<T, space>(result.data(), v.rows, v.columns)));
         return result;
     });
 }

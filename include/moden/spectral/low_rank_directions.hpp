@@ -16,6 +16,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/linalg/detail/panels.hpp>
+#include <moden/linalg/detail/project_away.hpp>
 #include <moden/linalg/generalized_eigh.hpp>
 #include <moden/linalg/signs.hpp>
 #include <moden/maps/differentiable_map.hpp>
@@ -128,16 +129,7 @@ auto low_rank_directions(const Policy& policy, const Map& map, const Point& x, c
     detail::principal_directions<Policy, T>(policy, outside.low_rank.data(), n, background.data(), avoided);
     const auto principal = policy.template allocate<T>(n * std::max<std::size_t>(inside.rank, 1));
     detail::principal_directions<Policy, T>(policy, inside.low_rank.data(), n, principal.data(), inside.rank);
-    if (avoided > 0 && inside.rank > 0) {  // twice: what rounding leaves of the first projection is removed by the second
-        const auto shares = policy.template allocate<T>(avoided * inside.rank);
-        const auto b = column_major<const T, space>(background.data(), n, avoided);
-        const auto v = column_major<T, space>(principal.data(), n, inside.rank);
-        const auto c = column_major<T, space>(shares.data(), avoided, inside.rank);
-        for (int pass = 0; pass < 2; ++pass) {
-            policy.template gemm<T>(T(1), transposed(b), v, T(0), c);
-            policy.template gemm<T>(T(-1), b, c, T(1), v);
-        }
-    }
+    detail::project_away<T>(policy, column_major<const T, space>(background.data(), n, avoided), column_major<T, space>(principal.data(), n, inside.rank));
     std::vector<std::size_t> kept;
     std::vector<double> remaining;
     for (std::size_t i = 0; i < inside.rank && kept.size() < k; ++i) {

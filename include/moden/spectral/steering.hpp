@@ -17,6 +17,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/linalg/detail/panels.hpp>
+#include <moden/linalg/detail/project_away.hpp>
 #include <moden/maps/detail/products.hpp>
 #include <moden/maps/differentiable_map.hpp>
 #include <moden/optimize/lbfgs.hpp>
@@ -147,13 +148,7 @@ auto steer(const Policy& policy, const Map& map, const Point& x, const steering_
             const std::vector<T> lengths = detail::to_vector<Policy, T>(policy, values.data(), held);
             const double least = 8 * static_cast<double>(n) * static_cast<double>(std::numeric_limits<T>::epsilon()) * static_cast<double>(lengths[0]);
             const auto rank = static_cast<std::size_t>(std::count_if(lengths.begin(), lengths.end(), [&](T s) { return static_cast<double>(s) > least; }));
-            const auto shares = policy.template allocate<T>(held);
-            for (int pass = 0; pass < 2 && rank > 0; ++pass) {
-                const auto q = column_major<const T, space>(basis.data(), n, rank);
-                const auto c = column_major<T, space>(shares.data(), rank, 1), g = column_major<T, space>(gradient, n, 1);
-                policy.template gemm<T>(T(1), transposed(q), g, T(0), c);
-                policy.template gemm<T>(T(-1), q, c, T(1), g);
-            }
+            detail::project_away<T>(policy, column_major<const T, space>(basis.data(), n, rank), column_major<T, space>(gradient, n, 1));
         }
         const double length = detail::euclidean_norm(policy, static_cast<const T*>(gradient), n);
         if (!(length > std::sqrt(static_cast<double>(std::numeric_limits<T>::epsilon())) * whole) || length == 0) {

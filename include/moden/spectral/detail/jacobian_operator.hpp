@@ -17,6 +17,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/linalg/detail/panels.hpp>
+#include <moden/linalg/detail/project_away.hpp>
 #include <moden/maps/detail/products.hpp>
 #include <moden/maps/differentiable_map.hpp>
 
@@ -116,14 +117,9 @@ void orthonormalize_block(const Policy& policy, matrix_view<const T, Space> q, m
     constexpr int patience = 3, most = 20;
     const std::size_t k = w.columns;
     std::vector<int> fresh(k, 0);  // the pass in which a column was replaced by random numbers, of which much may go at first
-    auto shares = policy.template allocate<T>(std::max<std::size_t>(q.columns, 1) * k);
     auto triangle = policy.template allocate<T>(k * k);
     for (int pass = 1; pass <= most; ++pass) {
-        if (q.columns > 0) {
-            const auto c = column_major<T, Space>(shares.data(), q.columns, k);
-            policy.template gemm<T>(T(1), transposed(q), w, T(0), c);
-            policy.template gemm<T>(T(-1), q, c, T(1), w);
-        }
+        project_away<T>(policy, q, w, 1);
         policy.template qr<T>(w, column_major<T, Space>(triangle.data(), k, k));
         if (q.columns == 0) {
             return;

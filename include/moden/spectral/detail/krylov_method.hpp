@@ -14,6 +14,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/linalg/detail/panels.hpp>
+#include <moden/linalg/detail/project_away.hpp>
 #include <moden/spectral/detail/jacobian_operator.hpp>
 #include <moden/spectral/options.hpp>
 
@@ -138,15 +139,11 @@ private:
     /// N and C from Z = A' U_last: what Z has beside V.
     void find_next(matrix_view<T, space> z) {
         const auto next = v(held_, next_);
-        const auto rest = make(small_ * width_), shares = make(held_ * width_);
+        const auto rest = make(small_ * width_);
         policy_.copy(static_cast<const T*>(z.data), rest.data(), small_ * width_);
         const auto r = column_major<T, space>(rest.data(), small_, width_);
         if (next_ < width_) {  // the last block: of the rest's columns no more than next_ can be independent
-            const auto c = column_major<T, space>(shares.data(), held_, width_);
-            for (int pass = 0; pass < 2; ++pass) {
-                policy_.template gemm<T>(T(1), transposed(constant(v(0, held_))), r, T(0), c);
-                policy_.template gemm<T>(T(-1), v(0, held_), c, T(1), r);
-            }
+            project_away<T>(policy_, constant(v(0, held_)), r);
             const auto left = make(small_ * width_), right = make(width_ * width_), values = make(width_);
             policy_.template svd<T>(r, values.data(), column_major<T, space>(left.data(), small_, width_),
                                     column_major<T, space>(right.data(), width_, width_));

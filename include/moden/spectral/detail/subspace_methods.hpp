@@ -13,6 +13,7 @@
 #include <moden/core/tensor_traits.hpp>
 #include <moden/core/view.hpp>
 #include <moden/linalg/detail/panels.hpp>
+#include <moden/linalg/detail/project_away.hpp>
 #include <moden/spectral/detail/jacobian_operator.hpp>
 #include <moden/spectral/options.hpp>
 
@@ -230,12 +231,7 @@ private:
 
     /// Z <- (I - V V') Z with the vectors taken so far.
     void project(T* z, std::size_t width) const {
-        if (taken_ > 0) {
-            const auto shares = policy_.template allocate<T>(taken_ * width);
-            const auto c = column_major<T, space>(shares.data(), taken_, width);
-            policy_.template gemm<T>(T(1), transposed(taken()), column_major<T, space>(z, n_, width), T(0), c);
-            policy_.template gemm<T>(T(-1), taken(), c, T(1), column_major<T, space>(z, n_, width));
-        }
+        project_away<T>(policy_, taken(), column_major<T, space>(z, n_, width), 1);
     }
 
     /// Triplets `first` to first + count of the block join those that are done.
