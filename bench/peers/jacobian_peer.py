@@ -57,8 +57,9 @@ def make_weights(seed: int, case: Case, inputs: dict[str, np.ndarray]) -> Weight
         return {}
     if case.operation == "faces":
         return stylegan2_model.load_safetensors(FACES)
-    ws = np.broadcast_to(inputs["point"].reshape(1, -1, stylegan2_model.W_DIM), (1, stylegan2_model.rows_of(case.resolution), stylegan2_model.W_DIM))
-    return make_random_weights(seed, case, np.ascontiguousarray(ws))
+    w_dim, rows = stylegan2_model.W_DIM, stylegan2_model.rows_of(case.resolution)
+    ws = np.broadcast_to(inputs["point"].reshape(1, -1, w_dim), (1, rows, w_dim))
+    return make_random_weights(seed, case, ws.copy())
 
 
 def load_weights(folder: Path) -> Weights:
