@@ -205,6 +205,6 @@ int main(int argc, char** argv) {
     using stylegan2::latent_space;
     add<float>("mlp_512_2048x3_12288", 10, 1e-2, [] { return load_network<float>({512, 2048, 2048, 2048, 12288}); });
     add<float>("faces64/wplus", 10, 1e-2, [] { return load_generator<float>(latent_space::w_plus); });
-    add<float>("random256/w", 10, 1e-2, [] { return load_generator<float>(latent_space::w); });
+    add<float>("random256/w", 10, 3e-3, [] { return load_generator<float>(latent_space::w); });
     return moden_bench::run(argc, argv);
 }
