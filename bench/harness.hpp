@@ -8,6 +8,7 @@
 //   bytes          inputs and result, each touched once, per second
 //   extra_bytes    growth of the resident set during one call beyond the result, with nothing kept from earlier calls
 //   error          relative to the reference in double precision
+//   others         what a case counts itself: passes through a map
 
 #include <benchmark/benchmark.h>
 
@@ -26,6 +27,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <moden/io/npy.hpp>
 #include <moden/moden.hpp>
@@ -35,6 +37,12 @@ namespace moden_bench {
 /// The policy of all cases. Replaced before memory is measured, so that scratch memory it keeps counts as well.
 inline moden::cpu_policy cpu;
 
+/// Something that a result has counted.
+struct tally {
+    std::string name;
+    double value = 0;
+};
+
 /// What is known about a case before it is timed.
 struct figures {
     double flops = 0;
@@ -42,6 +50,8 @@ struct figures {
     std::function<std::shared_ptr<void>()> run;   ///< one call; the result dies with the pointer
     std::function<double(const void*)> error_of;  ///< error of a result
     std::size_t result_bytes = 0;
+    std::function<std::vector<tally>(const void*)> tallies_of = {};
+    double flops_per_tally = 0;  ///< beside `flops`, for each one counted
 };
 
 using make_figures = std::function<figures()>;
@@ -112,6 +122,7 @@ struct prepared_case {
     figures work;
     double extra_bytes = 0;
     double error = 0;
+    std::vector<tally> tallies = {};
 };
 
 /// Memory is taken from a second call, after one-time allocations, unless the first is slow.
@@ -132,6 +143,9 @@ inline prepared_case prepare(figures work) {
         result.extra_bytes = std::max(0.0, growth - static_cast<double>(result.work.result_bytes));
         if (attempt == 1 || seconds > slow) {
             result.error = result.work.error_of(found.get());
+            if (result.work.tallies_of) {
+                result.tallies = result.work.tallies_of(found.get());
+            }
             break;
         }
     }
@@ -161,8 +175,13 @@ void add(const std::string& name, make_figures make) {
             state.ResumeTiming();
         }
         using benchmark::Counter;
-        state.counters["GFLOP/s"] = Counter(work.flops / 1e9, Counter::kIsIterationInvariantRate);
-        state.counters["gemm_fraction"] = Counter(work.flops / gemm_peak<T>(), Counter::kIsIterationInvariantRate);
+        double flops = work.flops;
+        for (const tally& one : (*known)->tallies) {
+            state.counters[one.name] = one.value;
+            flops += work.flops_per_tally * one.value;
+        }
+        state.counters["GFLOP/s"] = Counter(flops / 1e9, Counter::kIsIterationInvariantRate);
+        state.counters["gemm_fraction"] = Counter(flops / gemm_peak<T>(), Counter::kIsIterationInvariantRate);
         state.counters["bytes"] = Counter(work.bytes, Counter::kIsIterationInvariantRate);
         state.counters["extra_bytes"] = (*known)->extra_bytes;
         state.counters["error"] = (*known)->error;

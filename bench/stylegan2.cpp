@@ -16,6 +16,7 @@
 #include <moden/stylegan2.hpp>
 
 #include "harness.hpp"
+#include "picture_flops.hpp"
 
 namespace {
 
@@ -40,18 +41,6 @@ struct model {
     stylegan2::generator_map<cpu_policy, T> map;
     moden::tensor<T, 1> point;  ///< the same numbers as a vector
 };
-
-/// Flops of one picture with direct convolutions, those that upsample being transposed ones: 9 products per input pixel.
-double picture_flops(const stylegan2::architecture& layout) {
-    double flops = 0;
-    for (const stylegan2::synthesis_layer& layer : layout.layers) {
-        const bool grows = layer.kind == stylegan2::layer_kind::upsampling_convolution;
-        const double side = static_cast<double>(grows ? layer.resolution / 2 : layer.resolution);
-        const double taps = layer.kind == stylegan2::layer_kind::to_rgb ? 1 : 9;
-        flops += 2 * side * side * taps * static_cast<double>(layer.in) * static_cast<double>(layer.out);
-    }
-    return flops;
-}
 
 /// The largest difference from reference.npy, relative to its largest value. The reference has the first and the last of
 /// several rows.
@@ -90,7 +79,7 @@ void add(const std::string& operation, std::size_t resolution, std::size_t chann
         const std::size_t result_size = rows * (block == "cotangent" ? known->map.input_size() : pixels);
         const double bytes = sizeof(T) * static_cast<double>(known->ws.size() + vectors->size() + result_size);
         return moden_bench::figures_of(
-            passes * picture_flops(known->net.layout()), bytes, result_size * sizeof(T),
+            passes * moden_bench::picture_flops(known->net.layout()), bytes, result_size * sizeof(T),
             [=] { return compute(*known, *vectors); },
             [folder, rows](const auto& result) { return error_to_reference(folder, result, rows); });
     });

@@ -21,6 +21,9 @@
     ward_linkage/SHAPE/DTYPE                 of SHAPE vectors
     nrsfm/SHAPE/kK/DTYPE                     rank-one structure from motion with K basis shapes of SHAPE frames x points
     shape_fit/SHAPE/kK/DTYPE                 parameters of SHAPE sets x points of landmarks in a model of K basis shapes
+    jacobian_svd/MAP/kK/DTYPE                K leading singular triplets of a Jacobian. MAP: mlp_512_2048x3_12288, a perceptron of these
+                                             widths; faces64/SPACE, the bundled generator; random256/SPACE, one with random weights
+                                             and 16384 / resolution channels; SPACE: w or wplus
 """
 from __future__ import annotations
 
@@ -58,6 +61,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     "ward_linkage": ("scipy",),
     "nrsfm": ("torch", "torch-handwritten"),
     "shape_fit": ("scipy", "torch"),
+    "jacobian_svd": ("torch",),
 }
 ALL_PEERS = (
     *("numpy", "scipy", "scikit-learn", "scikit-learn-ridge", "tensorly-numpy", "tensorly-torch", "tntorch", "torch"),
@@ -67,6 +71,9 @@ ALL_PEERS = (
 # What these peers do is in a file per subject.
 METHODS = ("least_squares", "multilinear_loss", "localized_dictionary", "spherical_k_means", "ward_linkage")
 MOTION = ("nrsfm", "shape_fit")
+SPECTRAL = ("jacobian_svd",)
+# What some methods count: vectors that went through a map, and back.
+COUNTS = ("tangents", "cotangents")
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Case:
     mode: int = 0
     matrix_rows: int = 0  # J of a mode product
     ranks: tuple[int, ...] = ()  # Tucker ranks
-    rank: int = 0  # CP rank, columns of an SVD, components, clusters, or basis shapes
+    rank: int = 0  # CP rank, columns of an SVD, components, clusters, basis shapes, or triplets
     # StyleGAN2:
     operation: str = ""  # "forward", "jvp" or "vjp"
     count: int = 1  # of tangents or cotangents
@@ -87,6 +94,8 @@ class Case:
     # tensor_model: operation "fit" or "estimate", count of codes
     # least_squares: count of targets; multilinear_loss: count of samples, operation "factors" or ""
     # localized_dictionary: count of Adam's iterations, operation "to" where only their objective is to be reached
+    # jacobian_svd: operation "mlp" (shape: its widths), "faces" or "random"
+    space: str = ""  # of a generator's inputs: "w" or "wplus"
 
     @property
     def slabs(self) -> tuple[int, int, int]:
@@ -124,6 +133,8 @@ def parse(name: str) -> Case:
         return _parse_tensor_model(name)
     if kind in METHODS + MOTION:
         return _parse_method(name)
+    if kind in SPECTRAL:
+        return _parse_spectral(name)
     try:
         shape = tuple(int(extent) for extent in parts[0].split("x"))
         fields: dict = {"dtype": {"f32": "float32", "f64": "float64"}[parts[-1]]}
@@ -178,3 +189,19 @@ def _parse_method(name: str) -> Case:
     fields: dict = {"operation": factors or to or "", "rank": int(number) if letter in ("p", "k") else 0}
     fields["count"] = int(iterations or DICTIONARY_ITERATIONS) if letter == "p" else int(number or 1)
     return Case(name, kind, tuple(int(extent) for extent in shape.split("x")), {"f32": "float32", "f64": "float64"}[dtype], **fields)
+
+
+def _parse_spectral(name: str) -> Case:
+    match = re.fullmatch(r"jacobian_svd/(?:mlp((?:_\d+(?:x\d+)?)+)|(faces64|random(\d+))/(w|wplus))/k([1-9]\d*)/f32", name)
+    if not match:
+        raise ValueError(f"cannot read the case name '{name}'")
+    layers, generator, resolution, space, rank = match.groups()
+    if layers:
+        widths: list[int] = []
+        for width, _, times in (part.partition("x") for part in layers[1:].split("_")):
+            widths += [int(width)] * int(times or 1)
+        return Case(name, "jacobian_svd", tuple(widths), "float32", rank=int(rank), operation="mlp")
+    fields: dict = {"operation": "faces", "resolution": 64, "channel_base": 2048}
+    if generator != "faces64":
+        fields = {"operation": "random", "resolution": int(resolution), "channel_base": 16384}
+    return Case(name, "jacobian_svd", (), "float32", rank=int(rank), space=space, **fields)

@@ -16,7 +16,7 @@ Always the same numbers for the same case (PCG64, seed below). What is written:
                    its rows orthogonal as an HOSVD's),
                    factor_n.npy, codes.npy (N x I_0: of random parameters around the average, plus 10 % noise), and
                    objective.npy: what tensor_model_peer.reference_objective reaches, per code
-    the methods of cases.METHODS and cases.MOTION: see make_inputs and reference in the peers' files
+    the methods of cases.METHODS, cases.MOTION and cases.SPECTRAL: see make_inputs and reference in the peers' files
 reference.npy is written for mode_product, mttkrp, khatri_rao, reconstruct, stylegan2 and the methods.
 """
 from __future__ import annotations
@@ -161,6 +161,10 @@ def make(case: Case) -> dict[str, np.ndarray]:
             import shape_fit_peer
 
             return shape_fit_peer.make_inputs(rng, shape, case.rank, dtype)
+        case "jacobian_svd":
+            import jacobian_peer
+
+            return jacobian_peer.make_inputs(rng, case)
     raise ValueError(f"no inputs for {case.name}")
 
 
@@ -217,6 +221,13 @@ def main() -> None:
         weights = stylegan2_peer.make_weights(SEED + 1, case, arrays["ws"])
         stylegan2_model.save_safetensors(folder / "weights.safetensors", weights)
         exact = stylegan2_peer.reference(case, arrays, weights)
+    elif case.kind == "jacobian_svd":
+        import jacobian_peer
+
+        weights = jacobian_peer.make_weights(SEED + 1, case, arrays)
+        if weights:
+            stylegan2_model.save_safetensors(folder / "weights.safetensors", weights)
+        exact = jacobian_peer.reference(case, arrays, weights)
     else:
         exact = reference(case, arrays)
     if exact is not None:

@@ -5,7 +5,7 @@ from typing import Any, Iterator
 
 import numpy as np
 
-from cases import Case
+from cases import COUNTS, Case
 from inputs import khatri_rao, tucker_to_full
 
 BLOCK = 1 << 22  # entries of the tensor looked at together
@@ -27,6 +27,11 @@ def _flatten(result: Any) -> Iterator[Any]:
 
 def size_in_bytes(result: Any) -> int:
     return sum(to_numpy(array).nbytes for array in _flatten(result))
+
+
+def counts(case: Case, result: Any) -> dict[str, int]:
+    """What the method has counted, of COUNTS; nothing for most."""
+    return {name: int(number) for name, number in zip(COUNTS, result[3:])} if case.kind == "jacobian_svd" else {}
 
 
 def _first_factor_and_rest(case: Case, result: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -75,6 +80,10 @@ def relative_error(
         import shape_fit_peer
 
         return shape_fit_peer.relative_error(to_numpy(result), reference)
+    if case.kind == "jacobian_svd":
+        import jacobian_peer
+
+        return jacobian_peer.relative_error(to_numpy(result[1]), reference)
     if case.kind in ("spherical_k_means", "ward_linkage"):
         import clustering_peer
 

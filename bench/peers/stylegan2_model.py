@@ -1,4 +1,4 @@
-"""StyleGAN2 generators with random weights: their layers and the files that both sides read. NumPy only."""
+"""StyleGAN2 generators, mostly with random weights: their layers and the files that both sides read. NumPy only."""
 from __future__ import annotations
 
 import json
@@ -39,11 +39,11 @@ def rows_of(resolution: int) -> int:
     return 2 * resolution.bit_length() - 4
 
 
-def layers(resolution: int, channel_base: int) -> Iterator[Layer]:
+def layers(resolution: int, channel_base: int, channel_max: int = CHANNEL_MAX) -> Iterator[Layer]:
     """In the order in which they run."""
 
     def channels(r: int) -> int:
-        return min(channel_base // r, CHANNEL_MAX)
+        return min(channel_base // r, channel_max)
 
     row, r = 0, 4
     while r <= resolution:
@@ -98,11 +98,23 @@ def save_safetensors(path: Path, weights: Weights) -> None:
 
 
 def load_safetensors(path: Path) -> Weights:
-    """What save_safetensors wrote."""
+    """Tensors of half and single precision, in single precision."""
     data = path.read_bytes()
     begin = 8 + int.from_bytes(data[:8], "little")
     weights = {}
     for name, entry in json.loads(data[8:begin]).items():
-        first, last = (begin + offset for offset in entry["data_offsets"])
-        weights[name] = np.frombuffer(data[first:last], "<f4").reshape(entry["shape"]).copy()
+        if name != "__metadata__":
+            first, last = (begin + offset for offset in entry["data_offsets"])
+            stored = np.frombuffer(data[first:last], {"F32": "<f4", "F16": "<f2"}[entry["dtype"]])
+            weights[name] = stored.reshape(entry["shape"]).astype(np.float32)
     return weights
+
+
+def map_latent(weights: Weights, z: np.ndarray) -> np.ndarray:
+    """w of one z, without truncation, in double precision."""
+    x = z / np.sqrt(np.mean(z**2) + 1e-8)
+    for index in range(sum(name.startswith("mapping.fc") for name in weights) // 2):
+        weight, bias = (weights[f"mapping.fc{index}.{name}"].astype(np.float64) for name in ("weight", "bias"))
+        x = 0.01 * (weight @ x / np.sqrt(len(x)) + bias)
+        x = np.sqrt(2) * np.where(x > 0, x, 0.2 * x)
+    return x

@@ -122,7 +122,8 @@ class Synthesis:
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.layers = [
-            SynthesisLayer(layer, weights, dtype, memory_format) for layer in layers(resolution, channel_base)
+            SynthesisLayer(layer, weights, dtype, memory_format)
+            for layer in layers(resolution, channel_base, len(weights["synthesis.b4.const"]))
         ]
         self.memory_format = memory_format
         self.start = torch.from_numpy(weights["synthesis.b4.const"])[None].to(dtype)

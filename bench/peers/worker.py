@@ -1,7 +1,7 @@
 """One peer on one case, kept alive between rounds: worker.py PEER CASE FOLDER THREADS.
 
 Reads commands from standard input, answers each with one JSON object on a line:
-    warm-up       -> {"seconds", "took", "extra_bytes", "error", "variant", "variants"}: untimed for the table, unless the peer is very slow
+    warm-up       -> {"seconds", "took", "counts", "extra_bytes", "error", "variant", "variants"}: untimed for the table, unless the peer is very slow
     run REPEATS   -> {"seconds"}: the fastest of so many calls
 "took" is how long a call takes; "seconds" is more where the call does a known part of the work.
 Anything that goes wrong is answered with {"failed": reason}. Standard output belongs to the answers alone.
@@ -29,6 +29,10 @@ def make_variants(peer: str, case: Any, inputs: dict, folder: Path) -> dict[str,
         import stylegan2_peer
 
         return stylegan2_peer.variants(case, inputs, stylegan2_model.load_safetensors(folder / "weights.safetensors"))
+    if case.kind == "jacobian_svd":
+        import jacobian_peer
+
+        return jacobian_peer.variants(case, inputs, jacobian_peer.load_weights(folder), np.load(folder / "reference.npy"))
     if case.kind == "tensor_model":
         import tensor_model_fit
         import tensor_model_peer
@@ -142,7 +146,7 @@ class Worker:
         extra = max(0, peak - self.results.size_in_bytes(result))
         error = self.results.relative_error(self.case, result, self.tensor, self.reference, self.inputs)
         variants = {name: self.parts * taken for name, taken in self.seconds.items()}
-        whole = {"seconds": self.parts * seconds, "took": seconds}
+        whole = {"seconds": self.parts * seconds, "took": seconds, "counts": self.results.counts(self.case, result)}
         return whole | {"extra_bytes": extra, "error": error, "variant": self.variant, "variants": variants}
 
     def run(self, repeats: int) -> dict:
